@@ -1,0 +1,304 @@
+"""The things Darkroom is about, as frozen records.
+
+Packages hand these to each other, never rows, web requests or dicts. A change makes a copy
+(`dataclasses.replace`).
+
+A job's life:
+
+```
+ submit ─► queued ─► running ─► succeeded
+             │ ▲        ├─────► failed
+             │ └────────┤          (handed back, or its lease ran out)
+             │          └─► canceling ─► canceled | succeeded | failed
+             └────────────────────────► canceled
+```
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Protocol, Self
+
+GENERATE_IMAGES = "features.image_generation"
+"""The permission to ask for images, by the name Open WebUI gives it."""
+
+
+class JobStatus(StrEnum):
+    """Where a job stands. Finished states never change."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELING = "canceling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_finished(self) -> bool:
+        return not TRANSITIONS[self]
+
+
+#: The states each state may change to; every change is one compare-and-set in the database.
+TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = MappingProxyType(
+    {
+        JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.CANCELED, JobStatus.FAILED}),
+        JobStatus.RUNNING: frozenset(
+            {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.QUEUED, JobStatus.CANCELING}
+        ),
+        JobStatus.CANCELING: frozenset({JobStatus.CANCELED, JobStatus.SUCCEEDED, JobStatus.FAILED}),
+        JobStatus.SUCCEEDED: frozenset(),
+        JobStatus.FAILED: frozenset(),
+        JobStatus.CANCELED: frozenset(),
+    }
+)
+
+
+def states_before(status: JobStatus) -> frozenset[JobStatus]:
+    """The states from which `status` may be reached."""
+    return frozenset(before for before, after in TRANSITIONS.items() if status in after)
+
+
+class Operation(StrEnum):
+    """What is asked of an engine."""
+
+    GENERATE = "generate"
+    EDIT = "edit"
+
+
+SIZE_PATTERN = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})")
+
+
+@dataclass(frozen=True, order=True)
+class Size:
+    """Width and height of a picture, in pixels."""
+
+    width: int
+    height: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `WIDTHxHEIGHT`. Raises ValueError for anything else."""
+        match = SIZE_PATTERN.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not WIDTHxHEIGHT")
+        return cls(int(match[1]), int(match[2]))
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
+    def aspect(self) -> float:
+        return self.width / self.height
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRequest:
+    """What to draw. `None` leaves a choice to the model."""
+
+    prompt: str
+    operation: Operation = Operation.GENERATE
+    count: int = 1
+    size: Size | None = None
+    steps: int | None = None
+    negative_prompt: str | None = None
+    seed: int | None = None
+    quality: str | None = None
+    output_format: str | None = None
+    background: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedImage:
+    """One picture as an engine returned it: encoded bytes, not verified yet."""
+
+    data: bytes
+    #: The seed that was really used, where the engine tells.
+    seed: int | None = None
+    #: The prompt that was really used, where the engine rewrites it.
+    revised_prompt: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredImage:
+    """One picture that is kept."""
+
+    id: str
+    job_id: str
+    owner_id: str
+    #: Place among the job's pictures, from 0.
+    position: int
+    #: SHA-256 of the bytes, in hex; names the file in the store.
+    file_key: str
+    content_type: str
+    width: int
+    height: int
+    size_bytes: int
+    seed: int | None
+    revised_prompt: str | None
+    chat_id: str | None
+    message_id: str | None
+    #: Unix time, in seconds.
+    created_at: float
+
+    @property
+    def name(self) -> str:
+        """A file name for people who save it."""
+        return f"{self.id}.{self.content_type.removeprefix('image/')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobError:
+    """Why a job failed, as it is kept and shown."""
+
+    code: str
+    detail: str
+    retryable: bool = False
+    param: str | None = None
+    upstream_status: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A validated request, ready to be accepted."""
+
+    owner_id: str
+    engine: str
+    model: str
+    request: ImageRequest
+    warnings: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: The request id of the call that made it; carried into the worker's logs.
+    request_id: str | None = None
+    idempotency_key: str | None = None
+    #: Hash of what was asked, to tell a replay from a reused key.
+    request_hash: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(NewJob):
+    """One accepted request for images. Times are Unix seconds."""
+
+    id: str
+    status: JobStatus
+    #: How often a worker took it. Also the fencing token: a write that names an older attempt
+    #: is refused.
+    attempt: int
+    #: Which worker process took it last.
+    worker: str | None
+    #: Until when that worker owns it.
+    lease_until: float | None
+    #: The engine's own id for the run, where it gives one.
+    upstream_id: str | None
+    #: Share done, 0.0 to 1.0.
+    progress: float
+    error: JobError | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+
+
+class Role(StrEnum):
+    """Admins may do everything; users what their permissions say."""
+
+    ADMIN = "admin"
+    USER = "user"
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """Someone with an account."""
+
+    id: str
+    email: str
+    name: str
+    role: Role
+    permissions: frozenset[str]
+    active: bool
+    created_at: float
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role is Role.ADMIN
+
+    def may(self, permission: str) -> bool:
+        return self.is_admin or permission in self.permissions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """A long-lived token, as it is shown after it was made: without its secret."""
+
+    id: str
+    user_id: str
+    name: str
+    #: The first characters, so that a person can tell keys apart.
+    prefix: str
+    created_at: float
+    last_used_at: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeSizes:
+    """A model that draws any size within limits."""
+
+    #: Each side is a multiple of this, in pixels.
+    multiple: int = 1
+    min_edge: int = 64
+    max_edge: int = 4096
+    min_pixels: int = 0
+    max_pixels: int = 4096 * 4096
+    #: Longest side over shortest.
+    max_aspect: float = 64.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What one model can do. Data, checked in one place: `engines.fitting`."""
+
+    #: The only sizes it draws, or the rule for any size.
+    sizes: Sequence[Size] | FreeSizes = FreeSizes()
+    max_count: int = 10
+    max_prompt_chars: int = 32_000
+    negative_prompt: bool = False
+    seed: bool = False
+    #: Largest number of sampling steps, or None where there are none to choose.
+    max_steps: int | None = None
+    #: Values it accepts; empty where there is no choice.
+    qualities: tuple[str, ...] = ()
+    output_formats: tuple[str, ...] = ()
+    backgrounds: tuple[str, ...] = ()
+    #: Whether it can edit pictures, and how many it takes at once.
+    max_input_images: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One AI model that an engine offers."""
+
+    id: str
+    name: str
+    engine: str
+    capabilities: Capabilities
+    #: The day its vendor switched it off (ISO date), for models that still exist elsewhere.
+    retired_on: str | None = None
+
+    @property
+    def full_id(self) -> str:
+        return f"{self.engine}/{self.id}"
+
+
+class Progress(Protocol):
+    """How an engine tells what it is doing.
+
+    Call it often; it is cheap. It raises `Canceled` or `LeaseLost` when the work must stop,
+    and the engine then cleans up after itself and lets the exception pass.
+    """
+
+    def __call__(self, share: float | None = None, *, upstream_id: str | None = None) -> None:
+        """`share` of the work is done (0.0 to 1.0); the run is called `upstream_id` upstream."""

@@ -1,0 +1,268 @@
+"""Every failure Darkroom can name.
+
+```
+DarkroomError
+├── SettingsError             the service cannot start as configured
+├── CallerError               the request cannot be served as it was sent
+│   ├── InvalidRequest        a field is missing, malformed or out of range
+│   │   ├── UnknownModel      no enabled engine offers this model
+│   │   └── Unsupported       the model cannot honour a parameter (strict requests only)
+│   ├── BodyTooLarge
+│   ├── NotSignedIn
+│   ├── PermissionDenied
+│   │   └── Disabled          an admin switched this off
+│   ├── NotFound
+│   └── Conflict
+│       └── IdempotencyConflict   the key was used before with another request
+├── EngineError               an engine did not draw the picture
+│   ├── EngineBusy            asked to come back later; nothing was drawn
+│   ├── EngineUnreachable     no connection; nothing was drawn
+│   ├── RequestRejected       the engine refused the parameters
+│   ├── ContentRefused        the engine refused the prompt or the result
+│   ├── Misconfigured         wrong key, address or model; an admin must act
+│   ├── QuotaExhausted        the account has no money or quota left
+│   ├── EngineFailed          the engine tried and broke
+│   ├── InvalidPicture        the engine answered with something that is no picture
+│   └── OutcomeUnknown        the call may have happened, and may have been charged
+├── Unavailable               a part of Darkroom itself is out of reach for now
+└── Interrupted               the work was stopped on purpose
+    ├── Canceled              someone asked for it
+    └── LeaseLost             another worker owns the job now
+```
+
+`code` is stable and part of the API. `detail` is one sentence for a person: the cause, then the
+next step. It never holds a secret, a traceback or a server path.
+"""
+
+from typing import ClassVar
+
+
+class DarkroomError(Exception):
+    """The root: everything below is raised on purpose and has words for a person."""
+
+    code: ClassVar[str] = "error"
+    title: ClassVar[str] = "Something went wrong"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class SettingsError(DarkroomError):
+    """The service cannot start as configured; `detail` names the variable."""
+
+    code = "settings_invalid"
+    title = "Invalid settings"
+
+
+class CallerError(DarkroomError):
+    """The request cannot be served as it was sent."""
+
+    code = "request_invalid"
+    title = "Invalid request"
+
+    #: The field at fault, in the caller's own words, when there is one.
+    param: str | None
+
+    def __init__(self, detail: str, *, param: str | None = None) -> None:
+        super().__init__(detail)
+        self.param = param
+
+
+class InvalidRequest(CallerError):
+    """One or more fields are missing, malformed or out of range."""
+
+    #: Every field at fault with its reason, in the order they were found.
+    problems: tuple[tuple[str, str], ...]
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        param: str | None = None,
+        problems: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(detail, param=param)
+        self.problems = problems
+
+
+class UnknownModel(InvalidRequest):
+    """No enabled engine offers the model."""
+
+    code = "model_not_found"
+    title = "Unknown model"
+
+
+class Unsupported(InvalidRequest):
+    """The model cannot honour a parameter, and the request said `strict`."""
+
+    code = "parameter_unsupported"
+    title = "Unsupported parameter"
+
+
+class BodyTooLarge(CallerError):
+    """The request body is over the limit."""
+
+    code = "body_too_large"
+    title = "Request body too large"
+
+
+class NotSignedIn(CallerError):
+    """No token, or one that is not valid (any more)."""
+
+    code = "not_signed_in"
+    title = "Not signed in"
+
+
+class PermissionDenied(CallerError):
+    """Signed in, but not allowed."""
+
+    code = "permission_denied"
+    title = "Permission denied"
+
+
+class Disabled(PermissionDenied):
+    """An admin switched this part of the service off."""
+
+    code = "disabled"
+    title = "Disabled"
+
+
+class NotFound(CallerError):
+    """No such thing, or it belongs to someone else."""
+
+    code = "not_found"
+    title = "Not found"
+
+
+class Conflict(CallerError):
+    """The thing exists already, or is in a state that does not allow this."""
+
+    code = "conflict"
+    title = "Conflict"
+
+
+class IdempotencyConflict(Conflict):
+    """The idempotency key was used before with another request."""
+
+    code = "idempotency_conflict"
+    title = "Idempotency key reused"
+
+
+class EngineError(DarkroomError):
+    """An engine did not draw the picture."""
+
+    code = "engine_error"
+    title = "Image generation failed"
+
+    #: Whether the same request may succeed later without anyone changing anything.
+    retryable: ClassVar[bool] = False
+
+    #: HTTP status of the engine's answer, when it gave one.
+    upstream_status: int | None
+    #: The engine's own parameter name, when it named one.
+    param: str | None
+
+    def __init__(
+        self, detail: str, *, upstream_status: int | None = None, param: str | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.upstream_status = upstream_status
+        self.param = param
+
+
+class EngineBusy(EngineError):
+    """The engine asked to come back later. Nothing was drawn or charged."""
+
+    code = "engine_busy"
+    retryable = True
+
+    #: Seconds the engine asked to wait, when it said so.
+    retry_after_s: float | None
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        upstream_status: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(detail, upstream_status=upstream_status)
+        self.retry_after_s = retry_after_s
+
+
+class EngineUnreachable(EngineError):
+    """No connection to the engine. Nothing was drawn or charged."""
+
+    code = "engine_unreachable"
+    retryable = True
+
+
+class RequestRejected(EngineError):
+    """The engine refused the parameters; the same request will be refused again."""
+
+    code = "request_rejected"
+
+
+class ContentRefused(EngineError):
+    """The engine's safety system refused the prompt or the result."""
+
+    code = "content_refused"
+
+
+class Misconfigured(EngineError):
+    """Wrong key, address or model: an admin must act."""
+
+    code = "engine_misconfigured"
+
+
+class QuotaExhausted(EngineError):
+    """The engine's account has no money or quota left: an admin must act."""
+
+    code = "quota_exhausted"
+
+
+class EngineFailed(EngineError):
+    """The engine tried and broke."""
+
+    code = "engine_failed"
+
+
+class InvalidPicture(EngineError):
+    """The engine answered with bytes that are no usable picture."""
+
+    code = "picture_invalid"
+
+
+class OutcomeUnknown(EngineError):
+    """The call may have happened, and may have been charged, but its answer was lost."""
+
+    code = "outcome_unknown"
+
+
+class Unavailable(DarkroomError):
+    """A part of Darkroom itself (database, broker, file store) is out of reach for now."""
+
+    code = "unavailable"
+    title = "Temporarily unavailable"
+
+
+class Interrupted(DarkroomError):
+    """The work was stopped on purpose; not a failure."""
+
+    code = "interrupted"
+    title = "Interrupted"
+
+
+class Canceled(Interrupted):
+    """Someone asked for the job to be canceled."""
+
+    code = "canceled"
+    title = "Canceled"
+
+
+class LeaseLost(Interrupted):
+    """Another worker owns the job now; whatever this one holds must be dropped."""
+
+    code = "lease_lost"
+    title = "Lease lost"

@@ -1,0 +1,241 @@
+"""Every setting of a Darkroom process; the only reader of the environment.
+
+Each variable is `DARKROOM_` and the field's name in upper case. Any of them can be given as
+`DARKROOM_…_FILE`, the path of a file that holds the value, which is how secrets are handed over.
+The defaults of the engines (`darkroom.configuration.FIELDS`) also answer to the names Open WebUI
+uses, without the prefix.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from environs import EnvError, FileAwareEnv
+
+from darkroom import configuration
+from darkroom.errors import SettingsError
+
+PREFIX = "DARKROOM_"
+
+
+def _variable(default: Any, help_: str, *, choices: tuple[str, ...] = (), least: float = 0) -> Any:
+    """A field read from the environment, described once."""
+    return field(default=default, metadata={"help": help_, "choices": choices, "least": least})
+
+
+def _secret(help_: str) -> Any:
+    return field(default=None, repr=False, metadata={"help": help_, "choices": (), "least": 0})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How one process runs. Handed in as an argument, never read from a global."""
+
+    host: str = _variable("127.0.0.1", "Address the API listens on.")
+    port: int = _variable(8787, "Port the API listens on; 0 takes any free one.")
+    data_dir: Path = _variable(Path("data"), "Folder for everything the embedded stack keeps.")
+    database_url: str | None = _variable(
+        None, "SQLAlchemy URL of the database. Default: SQLite in the data folder."
+    )
+    redis_url: str | None = _variable(
+        None, "URL of the broker. Default: `darkroom up` runs its own in the data folder."
+    )
+    storage_url: str | None = _variable(
+        None,
+        "Where picture files are kept: `file:///folder`, or `s3://`, `gs://`, `az://` and a"
+        " bucket. Default: a folder in the data folder.",
+    )
+    secret_key: str | None = _secret(
+        "Signs tokens and encrypts engine keys; at least 32 characters. Default: generated into"
+        " the data folder. Must be given when several machines share a database."
+    )
+    admin_email: str | None = _variable(
+        None, "E-mail of the first admin. Default: `admin@localhost`, with an API key only."
+    )
+    admin_password: str | None = _secret("Password of the first admin; needs the e-mail too.")
+    enable_signup: bool = _variable(False, "Whether anyone may create an account.")
+    default_permissions: tuple[str, ...] = _variable(
+        ("features.image_generation",), "Permissions a new account gets, separated by commas."
+    )
+    token_ttl_s: int = _variable(7 * 24 * 3600, "How long a sign-in lasts, in seconds.", least=60)
+    wait_s: float = _variable(
+        300.0, "Longest a call waits for its pictures before it answers 202, in seconds."
+    )
+    max_body_mb: int = _variable(64, "Largest request body, in MiB.", least=1)
+    max_count: int = _variable(10, "Most pictures one request may ask for.", least=1)
+    lease_s: float = _variable(
+        30.0, "How long a worker owns a job without a sign of life, in seconds.", least=0.5
+    )
+    max_attempts: int = _variable(3, "How often a job is tried when workers die under it.", least=1)
+    job_timeout_s: float = _variable(
+        900.0, "Longest one attempt at a job may take, in seconds.", least=1
+    )
+    worker_concurrency: int = _variable(16, "Jobs one worker process runs at once.", least=1)
+    api_processes: int = _variable(1, "API processes that `darkroom serve` runs.", least=1)
+    api_threads: int = _variable(
+        512, "Threads of one API process; seven eighths of them may hold waiting calls.", least=16
+    )
+    stop_s: float = _variable(
+        20.0, "How long running calls and jobs may go on after a stop signal, in seconds.", least=1
+    )
+    model_catalog: Path | None = _variable(
+        None, "JSON file that adds models to the catalog, or corrects what it says of them."
+    )
+    enable_builtin: bool = _variable(True, "Whether the built-in placeholder engine is offered.")
+    builtin_latency_s: float = _variable(
+        0.0, "Seconds the built-in engine takes for a picture, to try out load."
+    )
+    builtin_script: bool = _variable(
+        False, "Whether prompts may script the built-in engine's latency and faults; for tests."
+    )
+    log_format: Literal["text", "json"] = _variable(
+        "text", "How log lines look.", choices=("text", "json")
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _variable(
+        "info", "The least severe log lines shown.", choices=("debug", "info", "warning", "error")
+    )
+
+    #: The engines' defaults by flat name: what the environment says of `configuration.FIELDS`.
+    config_defaults: Mapping[str, configuration.Value] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.secret_key is not None and len(self.secret_key) < 32:
+            raise SettingsError(
+                f"{PREFIX}SECRET_KEY must have at least 32 characters:"
+                " make one with `openssl rand -hex 32`."
+            )
+        if self.admin_password is not None and self.admin_email is None:
+            raise SettingsError(
+                f"{PREFIX}ADMIN_PASSWORD needs {PREFIX}ADMIN_EMAIL: set both, or neither."
+            )
+
+    @property
+    def database(self) -> str:
+        """The database's URL, given or default."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'darkroom.db'}"
+
+    @property
+    def storage(self) -> str:
+        """The file store's URL, given or default."""
+        return self.storage_url or (self.data_dir.absolute() / "files").as_uri()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other machines may use the same database."""
+        return not self.database.startswith("sqlite")
+
+    @property
+    def max_body_bytes(self) -> int:
+        return self.max_body_mb * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    """One environment variable, for documentation."""
+
+    name: str
+    default: str
+    help: str
+
+
+def variables() -> list[Variable]:
+    """Every variable Darkroom reads, in the order of the README's table."""
+    own = [
+        Variable(name=_name_of(each), default=_shown(each.default), help=each.metadata["help"])
+        for each in _read_fields()
+    ]
+    engines = [
+        Variable(name=each.name, default=_shown(each.default), help=each.help)
+        for each in configuration.FIELDS
+    ]
+    return own + engines
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment; `overrides` win over it.
+
+    Raises SettingsError that names the variable, the value's fault and what is accepted.
+    """
+    env = FileAwareEnv(strip_whitespace=True)
+    read = {
+        each.name: value
+        for each in _read_fields()
+        if each.name not in overrides and (value := _read(env, each)) is not MISSING
+    }
+    defaults = {
+        each.name: value
+        for each in configuration.FIELDS
+        if (value := _read_default(env, each)) is not MISSING
+    }
+    return Settings(**read, config_defaults=defaults, **overrides)
+
+
+def _read_fields() -> list[Field[Any]]:
+    return [each for each in fields(Settings) if "help" in each.metadata]
+
+
+def _name_of(setting: Field[Any]) -> str:
+    return PREFIX + setting.name.upper()
+
+
+def _shown(default: Any) -> str:
+    match default:
+        case None | "" | {} | []:
+            return ""
+        case bool():
+            return str(default).lower()
+        case float() if default.is_integer():
+            return str(int(default))
+        case tuple():
+            return ",".join(default)
+        case _:
+            return str(default)
+
+
+def _read(env: FileAwareEnv, setting: Field[Any]) -> Any:
+    name, default = _name_of(setting), setting.default
+    kind = str(setting.type) if not isinstance(setting.type, type) else setting.type.__name__
+    try:
+        if env.str(name, "").strip() == "":
+            return MISSING
+        value: Any
+        if isinstance(default, bool):
+            value = env.bool(name)
+        elif isinstance(default, int):
+            value = env.int(name)
+        elif isinstance(default, float):
+            value = env.float(name)
+        elif isinstance(default, tuple):
+            value = tuple(cast(list[str], env.list(name)))
+        elif "Path" in kind:
+            value = env.path(name)
+        else:
+            value = env.str(name)
+    except (EnvError, ValueError) as error:
+        raise SettingsError(f"{name} cannot be used: {error}") from error
+    choices = setting.metadata["choices"]
+    if choices and value not in choices:
+        raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.")
+    if isinstance(value, int | float) and value < setting.metadata["least"]:
+        raise SettingsError(f"{name} is {value}; it must be at least {setting.metadata['least']}.")
+    return value
+
+
+def _read_default(env: FileAwareEnv, entry: configuration.Field) -> Any:
+    for name in (PREFIX + entry.name, entry.name, *entry.fallbacks):
+        try:
+            if env.str(name, "").strip() == "":
+                continue
+            match entry.kind:
+                case "flag":
+                    return env.bool(name)
+                case "number":
+                    return env.int(name)
+                case "object" | "list":
+                    return env.json(name)
+                case "text":
+                    return env.str(name)
+        except (EnvError, ValueError) as error:
+            raise SettingsError(f"{name} cannot be used: {error}") from error
+    return MISSING

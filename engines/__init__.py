@@ -1,0 +1,1 @@
+"""Image engines: bytes in, bytes out. They know no web, no queue and no database."""

@@ -1,0 +1,51 @@
+"""What Darkroom remembers: rows in a database, bytes in a file store."""
+
+from dataclasses import dataclass
+
+from darkroom.secrets import SecretBox, service_secret
+from darkroom.settings import Settings
+from storage.config import Config
+from storage.database import Database
+from storage.files import Files
+from storage.gallery import Gallery
+from storage.images import Images
+from storage.jobs import Jobs
+from storage.users import Users
+
+__all__ = ["Storage", "open_storage"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """Everything that is kept, opened once per process and safe for its threads."""
+
+    database: Database
+    files: Files
+    jobs: Jobs
+    images: Images
+    users: Users
+    config: Config
+    gallery: Gallery
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def open_storage(settings: Settings) -> Storage:
+    """Open the database and the file store. Raises SettingsError.
+
+    The schema is not touched: `storage.migrations.upgrade` does that.
+    """
+    if not settings.is_shared:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database)
+    files = Files(settings.storage)
+    return Storage(
+        database=database,
+        files=files,
+        jobs=Jobs(database),
+        images=Images(database),
+        users=Users(database),
+        config=Config(database, SecretBox(service_secret(settings)), settings.config_defaults),
+        gallery=Gallery(database, files),
+    )

@@ -1,0 +1,49 @@
+"""The configuration an admin changed: flat names and values, over the environment's defaults."""
+
+from collections.abc import Mapping
+
+import orjson
+from sqlalchemy import delete, insert, select
+
+from darkroom.configuration import FIELDS, FIELDS_BY_NAME, Value
+from darkroom.secrets import SecretBox
+from storage.database import Database, epoch_now
+from storage.tables import config
+
+
+class Config:
+    """Values by the flat names of `darkroom.configuration.FIELDS`."""
+
+    def __init__(self, database: Database, box: SecretBox, defaults: Mapping[str, Value]) -> None:
+        self._database = database
+        self._box = box
+        self._defaults = {each.name: each.default for each in FIELDS} | dict(defaults)
+
+    def values(self) -> dict[str, Value]:
+        """Every value as it holds now, secrets in plain text."""
+        with self._database.reading() as connection:
+            stored = {row.name: row.value for row in connection.execute(select(config))}
+        return self._defaults | {
+            name: orjson.loads(self._unseal(name, text))
+            for name, text in stored.items()
+            if name in FIELDS_BY_NAME
+        }
+
+    def update(self, changes: Mapping[str, Value]) -> None:
+        """Set several values at once, or none of them."""
+        with self._database.writing() as connection:
+            for name, value in changes.items():
+                connection.execute(delete(config).where(config.c.name == name))
+                connection.execute(
+                    insert(config).values(
+                        name=name,
+                        value=self._seal(name, orjson.dumps(value).decode()),
+                        updated_at=epoch_now(),
+                    )
+                )
+
+    def _seal(self, name: str, text: str) -> str:
+        return self._box.seal(text) if FIELDS_BY_NAME[name].secret else text
+
+    def _unseal(self, name: str, text: str) -> str:
+        return self._box.open(text) if FIELDS_BY_NAME[name].secret else text

@@ -1,0 +1,130 @@
+"""The database: connections, transactions, and the little that differs between dialects.
+
+SQLite runs in WAL mode with full syncs, so that an accepted job survives a power cut. Its write
+transactions start with `BEGIN IMMEDIATE`, because one that starts reading and then writes cannot
+wait for another writer: it fails with "database is locked" at once. Writers of one process queue
+on a lock, which is fair and does not poll; those of other processes wait on the busy time-out.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Double, create_engine, event, text
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from darkroom.errors import Unavailable
+
+#: How long a connection is waited for, and how long SQLite waits for another process's write.
+PATIENCE_S = 10
+
+
+class epoch_now(FunctionElement[float]):  # noqa: N801 - reads as the SQL function it stands for
+    """Unix time by the database's clock: the one clock that several machines share."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(epoch_now, "sqlite")
+def _epoch_now_sqlite(element: epoch_now, compiler: SQLCompiler, **options: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(epoch_now, "postgresql")
+def _epoch_now_postgresql(element: epoch_now, compiler: SQLCompiler, **options: Any) -> str:
+    return "extract(epoch from clock_timestamp())::double precision"
+
+
+class Database:
+    """One database, for all threads of a process."""
+
+    def __init__(self, url: str) -> None:
+        is_sqlite = url.startswith("sqlite")
+        self.engine = create_engine(
+            _with_driver(url),
+            json_serializer=lambda value: orjson.dumps(value).decode(),
+            json_deserializer=orjson.loads,
+            pool_size=16,
+            max_overflow=16,
+            pool_timeout=PATIENCE_S,
+            pool_pre_ping=not is_sqlite,
+            connect_args=(
+                {"timeout": PATIENCE_S, "check_same_thread": False}
+                if is_sqlite
+                else {"connect_timeout": 5}
+            ),
+        )
+        self._writers = threading.Lock() if is_sqlite else nullcontext()
+        self._reading = {} if is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        if is_sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection whose every statement sees the newest committed state.
+
+        Raises Unavailable when the database does not answer.
+        """
+        with _translated(), self.engine.connect() as connection:
+            yield connection.execution_options(**self._reading)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction: committed at the end, rolled back when anything is raised.
+
+        Keep it short, nothing slow belongs inside. Raises Unavailable when the database does
+        not answer, or stays locked.
+        """
+        with (
+            _translated(),
+            self._writers,
+            self.engine.connect() as connection,
+            connection.execution_options(is_write=True).begin(),
+        ):
+            yield connection
+
+    def check(self) -> None:
+        """Raises Unavailable when the database does not answer."""
+        with self.reading() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise Unavailable(
+            "The database does not answer at the moment. Try again in a few seconds."
+        ) from error
+
+
+def _with_driver(url: str) -> str:
+    """Name the PostgreSQL driver we ship, for URLs that name none."""
+    for plain in ("postgres://", "postgresql://"):
+        if url.startswith(plain):
+            return "postgresql+psycopg://" + url.removeprefix(plain)
+    return url
+
+
+def _prepare_sqlite(connection: Any, record: object) -> None:
+    # No implicit transactions by the driver: reads stand alone, writes begin below.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    if connection.get_execution_options().get("is_write"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

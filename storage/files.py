@@ -1,0 +1,147 @@
+"""Files: the bytes of pictures, in a local folder or an object store."""
+
+import io
+import os
+from pathlib import Path
+from typing import BinaryIO, cast
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import NotFoundError as StoreNotFound
+from obstore.store import LocalStore, from_url
+
+from darkroom.errors import NotFound, SettingsError, Unavailable
+
+
+class Files:
+    """One file store, opened by URL: `file:///folder`, `s3://bucket/prefix`, `gs://…`, `az://…`.
+
+    Object stores take their credentials from the environment, by their vendors' own names.
+    Raises Unavailable wherever the store does not answer.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._folder: Path | None = None
+        try:
+            if parts.scheme == "file":
+                self._folder = Path(unquote(parts.path))
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._store: obstore.store.ObjectStore = LocalStore(self._folder)
+            else:
+                self._store = from_url(url)
+        except (BaseError, ValueError, OSError) as error:
+            raise SettingsError(
+                f"DARKROOM_STORAGE_URL cannot be used: {error}. Give file:///folder, or"
+                " s3://, gs:// or az:// and a bucket."
+            ) from error
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep `data` as `key`: all of it or nothing, and on the disk when this returns.
+
+        Keys name their content, so that one that is kept already is left as it is.
+        """
+        try:
+            obstore.put(self._store, key, data, mode="create", use_multipart=False)
+        except AlreadyExistsError:
+            return
+        except (BaseError, OSError) as error:
+            raise Unavailable("The file store cannot keep the picture at the moment.") from error
+        if self._folder is not None:
+            _flush(self._folder / key)
+
+    def open(self, key: str) -> BinaryIO:
+        """Open a file for reading; it can seek. Raises NotFound."""
+        try:
+            if self._folder is not None:
+                return (self._folder / key).open("rb")
+            return cast(BinaryIO, io.BufferedReader(_Remote(self._store, key)))
+        except (FileNotFoundError, StoreNotFound) as error:
+            raise NotFound("The picture's file is gone from the store.") from error
+        except (BaseError, OSError) as error:
+            raise Unavailable("The file store does not answer at the moment.") from error
+
+    def read(self, key: str) -> bytes:
+        """The whole file. Raises NotFound."""
+        with self.open(key) as file:
+            return file.read()
+
+    def exists(self, key: str) -> bool:
+        try:
+            obstore.head(self._store, key)
+        except (FileNotFoundError, StoreNotFound):
+            return False
+        except (BaseError, OSError) as error:
+            raise Unavailable("The file store does not answer at the moment.") from error
+        return True
+
+    def delete(self, key: str) -> None:
+        """Forget a file; one that is gone already is no error."""
+        try:
+            obstore.delete(self._store, key)
+        except (FileNotFoundError, StoreNotFound):
+            return
+        except (BaseError, OSError) as error:
+            raise Unavailable("The file store does not answer at the moment.") from error
+
+    def keys(self) -> list[str]:
+        """Every key in the store, sorted."""
+        return sorted(meta["path"] for batch in obstore.list(self._store) for meta in batch)
+
+    def check(self) -> None:
+        """Raises Unavailable when nothing can be kept."""
+        try:
+            if self._folder is None:
+                obstore.list_with_delimiter(self._store)
+            elif not os.access(self._folder, os.W_OK):
+                raise Unavailable("The folder for pictures cannot be written to.")
+        except (BaseError, OSError) as error:
+            raise Unavailable("The file store does not answer at the moment.") from error
+
+
+class _Remote(io.RawIOBase):
+    """A file of an object store, read by ranges."""
+
+    def __init__(self, store: "obstore.store.ObjectStore", key: str) -> None:
+        self._store = store
+        self._key = key
+        self._size = obstore.head(store, key)["size"]
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readall(self) -> bytes:
+        return self._take(self._size - self._position)
+
+    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
+        data = self._take(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _take(self, length: int) -> bytes:
+        length = min(length, self._size - self._position)
+        if length <= 0:
+            return b""
+        data = obstore.get_range(self._store, self._key, start=self._position, length=length)
+        self._position += len(data)
+        return bytes(data)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a new file and its place in the folder are on the disk."""
+    for each in (path, path.parent):
+        descriptor = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,164 @@
+"""The gallery: files and their rows, kept in step.
+
+A file is named by the hash of its bytes and kept once, however many images show it. Between
+writing it and committing the image rows a *claim* holds it, so that deleting another image of
+the same bytes never takes it away, and a worker that lost its job leaves nothing behind.
+"""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from PIL import Image
+from sqlalchemy import delete, exists, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from darkroom.domain import GeneratedImage, Job, JobStatus, StoredImage
+from storage.database import Database, epoch_now
+from storage.files import Files
+from storage.images import KeptPicture
+from storage.inspection import inspect
+from storage.tables import file_claims, files, images, jobs
+
+#: Widths a thumbnail may have, in pixels; a request takes the next larger one.
+THUMBNAIL_WIDTHS = (64, 128, 256, 512, 1024)
+
+
+class Gallery:
+    """Keeps pictures and lets go of them."""
+
+    def __init__(self, database: Database, store: Files) -> None:
+        self._database = database
+        self._files = store
+
+    def keep(self, held: Job, pictures: Sequence[GeneratedImage]) -> list[KeptPicture]:
+        """Verify pictures and put their files into the store, claimed by this attempt.
+
+        `Jobs.succeed` turns the claims into images; `release` drops them. Raises InvalidPicture
+        before anything is written, or Unavailable.
+        """
+        kept = [
+            KeptPicture(
+                file_key=hashlib.sha256(each.data).hexdigest(),
+                picture=inspect(each.data),
+                seed=each.seed,
+                revised_prompt=each.revised_prompt,
+            )
+            for each in pictures
+        ]
+        self._claim(held, {each.file_key for each in kept})
+        for picture, each in zip(pictures, kept, strict=True):
+            self._files.put(_path(each.file_key), picture.data)
+        return kept
+
+    def release(self, job_id: str, attempt: int) -> None:
+        """Drop an attempt's claims, and the files that nothing else uses."""
+        mine = (file_claims.c.job_id == job_id, file_claims.c.attempt == attempt)
+        with self._database.writing() as connection:
+            keys = connection.scalars(
+                delete(file_claims).where(*mine).returning(file_claims.c.file_key)
+            ).all()
+        for key in keys:
+            self._remove_unused(key)
+
+    def release_abandoned(self) -> None:
+        """Drop the claims of attempts that will never finish: their worker died."""
+        with self._database.reading() as connection:
+            abandoned = connection.execute(
+                select(file_claims.c.job_id, file_claims.c.attempt)
+                .join(jobs, jobs.c.id == file_claims.c.job_id)
+                .where(
+                    or_(
+                        jobs.c.attempt > file_claims.c.attempt,
+                        jobs.c.status.not_in([JobStatus.RUNNING, JobStatus.CANCELING]),
+                    )
+                )
+                .distinct()
+            ).all()
+        for job_id, attempt in abandoned:
+            self.release(job_id, attempt)
+
+    def open(self, image: StoredImage) -> BinaryIO:
+        """An image's bytes. Raises NotFound or Unavailable."""
+        return self._files.open(_path(image.file_key))
+
+    def open_thumbnail(self, image: StoredImage, width: int) -> BinaryIO | None:
+        """A WebP of at least `width` pixels, made at the first call; None when the image itself
+        is no wider than that. Raises NotFound or Unavailable."""
+        fitting = min((each for each in THUMBNAIL_WIDTHS if each >= width), default=image.width)
+        if fitting >= image.width:
+            return None
+        path = _thumbnail_path(image.file_key, fitting)
+        if not self._files.exists(path):
+            with self.open(image) as original:
+                self._files.put(path, _shrunk(original, fitting))
+        return self._files.open(path)
+
+    def delete(self, image: StoredImage) -> None:
+        """Forget an image, and its file when no other image shows it."""
+        with self._database.writing() as connection:
+            connection.execute(delete(images).where(images.c.id == image.id))
+        self._remove_unused(image.file_key)
+
+    def check(self) -> None:
+        """Raises Unavailable when no file can be kept."""
+        self._files.check()
+
+    def _claim(self, held: Job, keys: set[str]) -> None:
+        with self._database.writing() as connection:
+            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+            for key in sorted(keys):
+                # Touching the row, not just leaving it, waits for whoever is removing the file.
+                row = dialect.insert(files).values(key=key, created_at=epoch_now())
+                connection.execute(
+                    row.on_conflict_do_update(
+                        index_elements=[files.c.key], set_={"key": row.excluded.key}
+                    )
+                )
+                connection.execute(
+                    file_claims.insert().values(file_key=key, job_id=held.id, attempt=held.attempt)
+                )
+
+    def _remove_unused(self, key: str) -> None:
+        """Delete a file that no image and no claim names.
+
+        The one slow thing inside a transaction: the row's lock keeps a worker that is about to
+        use the same bytes waiting until the file is gone, and it then writes them again.
+        """
+        with self._database.writing() as connection:
+            # Lock first, look second: a look in the same statement would not see what the
+            # transaction that was waited for has committed.
+            connection.execute(select(files.c.key).where(files.c.key == key).with_for_update())
+            used = select(
+                or_(
+                    exists().where(images.c.file_key == key),
+                    exists().where(file_claims.c.file_key == key),
+                )
+            )
+            if connection.scalar(used):
+                return
+            connection.execute(delete(files).where(files.c.key == key))
+            for width in THUMBNAIL_WIDTHS:
+                self._files.delete(_thumbnail_path(key, width))
+            self._files.delete(_path(key))
+
+
+def _path(file_key: str) -> str:
+    return f"images/{file_key[:2]}/{file_key}"
+
+
+def _thumbnail_path(file_key: str, width: int) -> str:
+    return f"thumbnails/{file_key[:2]}/{file_key}-{width}"
+
+
+def _shrunk(original: BinaryIO, width: int) -> bytes:
+    with Image.open(original) as image:
+        height = max(1, round(image.height * width / image.width))
+        # Lets a JPEG decode at a fraction of its size; no effect on the others.
+        image.draft("RGB", (width, height))
+        mode = "RGBA" if image.has_transparency_data else "RGB"
+        small = image.convert(mode).resize((width, height), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=82)
+    return buffer.getvalue()

@@ -1,0 +1,105 @@
+"""Images: the rows that say which pictures there are and whose they are."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, tuple_
+
+from darkroom.domain import Job, StoredImage
+from darkroom.errors import NotFound
+from storage.database import Database, epoch_now
+from storage.inspection import Picture
+from storage.tables import images
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptPicture:
+    """A picture whose file is in the store and claimed, but that no image row names yet."""
+
+    file_key: str
+    picture: Picture
+    seed: int | None
+    revised_prompt: str | None
+
+
+class Images:
+    """All images, without their bytes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, image_id: str, *, owner_id: str | None = None) -> StoredImage:
+        """One image, of that owner if one is named. Raises NotFound."""
+        query = select(images).where(images.c.id == image_id)
+        if owner_id is not None:
+            query = query.where(images.c.owner_id == owner_id)
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound(f"There is no file {image_id!r}.")
+        return _image(row)
+
+    def of_job(self, job_id: str) -> Sequence[StoredImage]:
+        """A job's images in the order they were drawn."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(images).where(images.c.job_id == job_id).order_by(images.c.position)
+            )
+            return [_image(row) for row in rows]
+
+    def list(
+        self,
+        *,
+        owner_id: str | None = None,
+        chat_id: str | None = None,
+        message_id: str | None = None,
+        job_id: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> Sequence[StoredImage]:
+        """The newest images first; `after` continues behind the image of that id."""
+        query = select(images).order_by(images.c.created_at.desc(), images.c.id.desc())
+        for column, wanted in (
+            (images.c.owner_id, owner_id),
+            (images.c.chat_id, chat_id),
+            (images.c.message_id, message_id),
+            (images.c.job_id, job_id),
+        ):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        if after is not None:
+            last = self.get(after, owner_id=owner_id)
+            query = query.where(
+                tuple_(images.c.created_at, images.c.id) < tuple_(last.created_at, last.id)
+            )
+        with self._database.reading() as connection:
+            return [_image(row) for row in connection.execute(query.limit(limit))]
+
+
+def insert_images(connection: Connection, job: Job, pictures: Sequence[KeptPicture]) -> None:
+    """Add a job's images, inside the transaction that finishes it."""
+    for position, kept in enumerate(pictures):
+        connection.execute(
+            insert(images).values(
+                id=str(uuid.uuid4()),
+                job_id=job.id,
+                owner_id=job.owner_id,
+                position=position,
+                file_key=kept.file_key,
+                content_type=kept.picture.content_type,
+                width=kept.picture.width,
+                height=kept.picture.height,
+                size_bytes=kept.picture.size_bytes,
+                seed=kept.seed,
+                revised_prompt=kept.revised_prompt,
+                chat_id=job.metadata.get("chat_id"),
+                message_id=job.metadata.get("message_id"),
+                created_at=epoch_now(),
+            )
+        )
+
+
+def _image(row: Row[Any]) -> StoredImage:
+    return StoredImage(**row._mapping)

@@ -1,0 +1,13 @@
+"""Alembic runs this for each upgrade, on the connection `storage.migrations.upgrade` hands it."""
+
+from alembic import context
+
+from storage.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

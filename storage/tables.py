@@ -1,0 +1,130 @@
+"""The tables. Times are Unix seconds, ids are UUIDs, JSON holds what is never searched."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("email", String(254), nullable=False, unique=True),
+    Column("name", String(200), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("permissions", JSON, nullable=False),
+    Column("password_hash", Text),
+    Column("active", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", String(200), nullable=False),
+    Column("prefix", String(16), nullable=False),
+    Column("key_hash", String(64), nullable=False, unique=True),
+    Column("created_at", Double, nullable=False),
+    Column("last_used_at", Double),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("owner_id", ForeignKey("users.id"), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("engine", String(64), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("request", JSON, nullable=False),
+    Column("warnings", JSON, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("worker", String(200)),
+    Column("lease_until", Double),
+    Column("upstream_id", String(200)),
+    Column("progress", Double, nullable=False),
+    Column("error", JSON),
+    Column("request_id", String(128)),
+    Column("idempotency_key", String(255)),
+    Column("request_hash", String(64)),
+    Column("created_at", Double, nullable=False),
+    #: When the id was last handed to Celery; a queued job that was not is sent again.
+    Column("sent_at", Double),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    UniqueConstraint("owner_id", "idempotency_key"),
+    Index("ix_jobs_owner_id_created_at", "owner_id", "created_at"),
+    Index("ix_jobs_status_created_at", "status", "created_at"),
+)
+
+#: One row for each file in the store; the same bytes are kept once, however often they are used.
+files = Table(
+    "files",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("created_at", Double, nullable=False),
+)
+
+#: Which attempt is about to use a file: it stands between writing the bytes and the image row,
+#: so that nobody deletes the file in between, and a lost race leaves none behind.
+file_claims = Table(
+    "file_claims",
+    metadata,
+    Column("file_key", ForeignKey("files.key"), primary_key=True),
+    Column("job_id", ForeignKey("jobs.id"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("job_id", ForeignKey("jobs.id"), nullable=False),
+    Column("owner_id", ForeignKey("users.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("file_key", ForeignKey("files.key"), nullable=False, index=True),
+    Column("content_type", String(64), nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("seed", BigInteger),
+    Column("revised_prompt", Text),
+    Column("chat_id", String(200)),
+    Column("message_id", String(200)),
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("job_id", "position"),
+    Index("ix_images_owner_id_created_at", "owner_id", "created_at"),
+    Index("ix_images_chat_id_message_id", "chat_id", "message_id"),
+)
+
+config = Table(
+    "config",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    #: JSON text; encrypted for secret fields.
+    Column("value", Text, nullable=False),
+    Column("updated_at", Double, nullable=False),
+)

@@ -1,0 +1,239 @@
+"""Users: who has an account, and the keys they call with.
+
+Passwords are hashed with Argon2id. API keys are long random strings, so a plain SHA-256 is
+enough to keep them from being read back, and quick enough for every call.
+"""
+
+import hashlib
+import secrets
+import uuid
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from typing import Any
+
+from argon2 import PasswordHasher
+from argon2.exceptions import VerifyMismatchError
+from sqlalchemy import Row, delete, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from darkroom.domain import ApiKey, Role, User
+from darkroom.errors import Conflict, NotFound
+from storage.database import Database, epoch_now
+from storage.tables import api_keys, users
+
+KEY_PREFIX = "dk_"
+
+#: A key's last use is noted at most this often, in seconds: a read must not cost a write.
+NOTE_USE_EVERY_S = 60
+
+
+class Users:
+    """All accounts and API keys."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self,
+        *,
+        email: str,
+        name: str,
+        role: Role = Role.USER,
+        permissions: Collection[str] = (),
+        password: str | None = None,
+    ) -> User:
+        """Add an account. Without a password it can only be used by API key.
+
+        Raises Conflict when the e-mail is taken.
+        """
+        try:
+            with self._database.writing() as connection:
+                row = connection.execute(
+                    insert(users)
+                    .values(
+                        id=str(uuid.uuid4()),
+                        email=_normal(email),
+                        name=name,
+                        role=role,
+                        permissions=sorted(permissions),
+                        password_hash=_hash(password) if password is not None else None,
+                        active=True,
+                        created_at=epoch_now(),
+                    )
+                    .returning(users)
+                ).one()
+        except IntegrityError as error:
+            raise Conflict(
+                f"There is an account for {_normal(email)} already.", param="email"
+            ) from error
+        return _user(row)
+
+    def update(self, user_id: str, **changes: Any) -> User:
+        """Change `name`, `role`, `permissions`, `active` or `password`. Raises NotFound."""
+        if "password" in changes:
+            changes["password_hash"] = _hash(changes.pop("password"))
+        if "permissions" in changes:
+            changes["permissions"] = sorted(changes["permissions"])
+        if not changes:
+            return self.get(user_id)
+        with self._database.writing() as connection:
+            row = connection.execute(
+                update(users).where(users.c.id == user_id).values(**changes).returning(users)
+            ).one_or_none()
+        if row is None:
+            raise NotFound(f"There is no user {user_id!r}.")
+        return _user(row)
+
+    def get(self, user_id: str) -> User:
+        """Raises NotFound."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(users).where(users.c.id == user_id)).one_or_none()
+        if row is None:
+            raise NotFound(f"There is no user {user_id!r}.")
+        return _user(row)
+
+    def list(self, *, limit: int = 50, offset: int = 0) -> Sequence[User]:
+        """The oldest accounts first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(users).order_by(users.c.created_at, users.c.id).limit(limit).offset(offset)
+            )
+            return [_user(row) for row in rows]
+
+    def have_admin(self) -> bool:
+        """Whether anyone can administer the service."""
+        with self._database.reading() as connection:
+            found = connection.scalar(
+                select(func.count()).select_from(users).where(users.c.role == Role.ADMIN)
+            )
+        return bool(found)
+
+    def by_password(self, email: str, password: str) -> User | None:
+        """The active account with this e-mail and password.
+
+        Takes as long for an unknown e-mail as for a wrong password.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute(
+                select(users).where(users.c.email == _normal(email))
+            ).one_or_none()
+        stored = row.password_hash if row is not None else None
+        try:
+            PasswordHasher().verify(stored or _unknown_hash(), password)
+        except VerifyMismatchError:
+            return None
+        return _user(row) if row is not None and stored and row.active else None
+
+    def by_id(self, user_id: str) -> User | None:
+        """The active account with this id."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                select(users).where(users.c.id == user_id, users.c.active)
+            ).one_or_none()
+        return _user(row) if row is not None else None
+
+    def by_key(self, key: str) -> User | None:
+        """The active account this API key belongs to."""
+        digest = _digest(key)
+        with self._database.reading() as connection:
+            row = connection.execute(
+                select(users, api_keys.c.last_used_at, epoch_now().label("now"))
+                .join(api_keys, api_keys.c.user_id == users.c.id)
+                .where(api_keys.c.key_hash == digest, users.c.active)
+            ).one_or_none()
+        if row is None:
+            return None
+        if row.last_used_at is None or row.last_used_at < row.now - NOTE_USE_EVERY_S:
+            self._note_use(digest)
+        return _user(row)
+
+    def create_key(self, user_id: str, *, name: str) -> tuple[ApiKey, str]:
+        """Make an API key. Its secret is returned this once and cannot be read back."""
+        secret = KEY_PREFIX + secrets.token_urlsafe(32)
+        with self._database.writing() as connection:
+            row = connection.execute(
+                insert(api_keys)
+                .values(
+                    id=str(uuid.uuid4()),
+                    user_id=user_id,
+                    name=name,
+                    prefix=secret[: len(KEY_PREFIX) + 6],
+                    key_hash=_digest(secret),
+                    created_at=epoch_now(),
+                )
+                .returning(api_keys)
+            ).one()
+        return _key(row), secret
+
+    def keys_of(self, user_id: str) -> Sequence[ApiKey]:
+        """A user's API keys, oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(api_keys)
+                .where(api_keys.c.user_id == user_id)
+                .order_by(api_keys.c.created_at, api_keys.c.id)
+            )
+            return [_key(row) for row in rows]
+
+    def delete_key(self, user_id: str, key_id: str) -> None:
+        """Revoke an API key at once. Raises NotFound."""
+        with self._database.writing() as connection:
+            gone = connection.execute(
+                delete(api_keys).where(api_keys.c.id == key_id, api_keys.c.user_id == user_id)
+            ).rowcount
+        if not gone:
+            raise NotFound(f"There is no API key {key_id!r}.")
+
+    def _note_use(self, digest: str) -> None:
+        with self._database.writing() as connection:
+            connection.execute(
+                update(api_keys)
+                .where(
+                    api_keys.c.key_hash == digest,
+                    or_(
+                        api_keys.c.last_used_at.is_(None),
+                        api_keys.c.last_used_at < epoch_now() - NOTE_USE_EVERY_S,
+                    ),
+                )
+                .values(last_used_at=epoch_now())
+            )
+
+
+def _normal(email: str) -> str:
+    return email.strip().lower()
+
+
+def _hash(password: str) -> str:
+    return PasswordHasher().hash(password)
+
+
+@lru_cache(maxsize=1)
+def _unknown_hash() -> str:
+    return _hash(secrets.token_urlsafe(16))
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _user(row: Row[Any]) -> User:
+    return User(
+        id=row.id,
+        email=row.email,
+        name=row.name,
+        role=Role(row.role),
+        permissions=frozenset(row.permissions),
+        active=row.active,
+        created_at=row.created_at,
+    )
+
+
+def _key(row: Row[Any]) -> ApiKey:
+    return ApiKey(
+        id=row.id,
+        user_id=row.user_id,
+        name=row.name,
+        prefix=row.prefix,
+        created_at=row.created_at,
+        last_used_at=row.last_used_at,
+    )

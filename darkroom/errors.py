@@ -8,6 +8,7 @@ DarkroomError
 │   │   ├── UnknownModel      no enabled engine offers this model
 │   │   └── Unsupported       the model cannot honour a parameter (strict requests only)
 │   ├── BodyTooLarge
+│   ├── WrongMediaType
 │   ├── NotSignedIn
 │   ├── PermissionDenied
 │   │   └── Disabled          an admin switched this off
@@ -105,6 +106,13 @@ class BodyTooLarge(CallerError):
 
     code = "body_too_large"
     title = "Request body too large"
+
+
+class WrongMediaType(CallerError):
+    """The request body is of a type that is not read here."""
+
+    code = "media_type_unsupported"
+    title = "Unsupported media type"
 
 
 class NotSignedIn(CallerError):

@@ -116,9 +116,10 @@ class Gallery:
                         index_elements=[files.c.key], set_={"key": row.excluded.key}
                     )
                 )
-                connection.execute(
-                    file_claims.insert().values(file_key=key, job_id=held.id, attempt=held.attempt)
+                claim = dialect.insert(file_claims).values(
+                    file_key=key, job_id=held.id, attempt=held.attempt
                 )
+                connection.execute(claim.on_conflict_do_nothing())
 
     def _remove_unused(self, key: str) -> None:
         """Delete a file that no image and no claim names.

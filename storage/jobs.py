@@ -138,14 +138,22 @@ class Jobs:
                     update(jobs).where(jobs.c.id.in_(chunk)).values(sent_at=epoch_now())
                 )
 
+    def forget_sent(self) -> None:
+        """Treat every queued job as never handed to the queue."""
+        with self._database.writing() as connection:
+            connection.execute(
+                update(jobs).where(jobs.c.status == JobStatus.QUEUED).values(sent_at=None)
+            )
+
     def unsent(self, *, older_than_s: float, limit: int = 500) -> Sequence[Job]:
-        """Queued jobs that were never handed to the queue, or so long ago that it may have
-        lost them; oldest first."""
-        last_sign = jobs.c.sent_at.is_(None) & (jobs.c.created_at < epoch_now() - older_than_s)
-        lost = jobs.c.sent_at < epoch_now() - 10 * older_than_s
+        """Queued jobs that were never handed to the queue, oldest first."""
         return self._all(
             select(jobs)
-            .where(jobs.c.status == JobStatus.QUEUED, last_sign | lost)
+            .where(
+                jobs.c.status == JobStatus.QUEUED,
+                jobs.c.sent_at.is_(None),
+                jobs.c.created_at < epoch_now() - older_than_s,
+            )
             .order_by(jobs.c.created_at)
             .limit(limit)
         )

@@ -1,0 +1,87 @@
+"""The HTTP API: validate, authenticate, enqueue, wait, answer.
+
+`create_app` makes the WSGI application; everything behind it can be handed in.
+"""
+
+import redis
+from flask import Flask
+from flask_smorest import Api
+from flask_swagger_ui import get_swaggerui_blueprint
+
+from api.auth import init_tokens
+from api.errors import register_error_handlers
+from api.queue import CeleryQueue, Queue
+from api.requests import track_requests
+from api.routes.accounts import accounts
+from api.routes.files import files
+from api.routes.health import health
+from api.routes.images import images
+from api.routes.jobs import jobs
+from api.routes.users import users
+from api.schemas import ProblemSchema
+from api.services import EXTENSION, Services
+from api.waiting import Waiter
+from darkroom import __version__, bus
+from darkroom.secrets import service_secret
+from darkroom.settings import Settings
+from engines.catalog import Catalog
+from engines.registry import Registry
+from storage import Storage, open_storage
+
+
+def create_app(
+    settings: Settings,
+    *,
+    storage: Storage | None = None,
+    queue: Queue | None = None,
+    broker: "redis.Redis | None" = None,
+) -> Flask:
+    """The application for one process. Raises SettingsError."""
+    storage = storage or open_storage(settings)
+    broker = broker or bus.connect(settings)
+    app = Flask("api", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.extensions[EXTENSION] = Services(
+        settings=settings,
+        storage=storage,
+        queue=queue or CeleryQueue(settings),
+        broker=broker,
+        waiter=Waiter(
+            subscribe=broker.pubsub,
+            finished_among=storage.jobs.finished_among,
+            capacity=settings.api_threads - max(32, settings.api_threads // 8),
+        ),
+        registry=Registry(Catalog.load(settings.model_catalog)),
+    )
+    init_tokens(app, secret=service_secret(settings), ttl_s=settings.token_ttl_s)
+    track_requests(app)
+    _add_routes(app)
+    register_error_handlers(app)
+    return app
+
+
+def _add_routes(app: Flask) -> None:
+    app.config.update(
+        API_TITLE="Darkroom",
+        API_VERSION=__version__,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_JSON_PATH="openapi.json",
+        API_SPEC_OPTIONS={
+            "info": {"description": "Self-hosted image generation."},
+            "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
+        },
+    )
+    api = Api()
+    api.ERROR_SCHEMA = ProblemSchema
+    api.init_app(app)
+    api.register_blueprint(images, url_prefix="/api/images")
+    # Open WebUI serves the same routes under a version too.
+    api.register_blueprint(images, url_prefix="/api/v1/images", name="images_v1")
+    api.register_blueprint(jobs, url_prefix="/api/v1/jobs")
+    api.register_blueprint(files, url_prefix="/api/v1/files")
+    api.register_blueprint(accounts, url_prefix="/api/v1/auths")
+    api.register_blueprint(users, url_prefix="/api/v1/users")
+    app.register_blueprint(health)
+    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json"))

@@ -1,0 +1,68 @@
+"""The admin's view of the configuration: keys masked on the way out, masks undone on the way in."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from api.services import Services
+from darkroom.configuration import FIELDS_BY_NAME, Value
+from darkroom.errors import EngineError, InvalidRequest
+
+MASK = "********"
+
+#: A key shorter than this shows none of its characters.
+SHOWN_FROM_CHARS = 16
+
+
+def shown_config(services: Services) -> dict[str, Value]:
+    """Every field, secrets masked."""
+    return {
+        name: mask(str(value)) if FIELDS_BY_NAME[name].secret else value
+        for name, value in services.storage.config.values().items()
+    }
+
+
+def update_config(changes: Mapping[str, Any], services: Services) -> None:
+    """Keep changed fields. Raises InvalidRequest when an engine is named that has no driver."""
+    known = services.registry.names()
+    for name in ("IMAGE_GENERATION_ENGINE", "IMAGE_EDIT_ENGINE"):
+        engine = changes.get(name)
+        is_optional = FIELDS_BY_NAME[name].default == ""
+        if engine is None or engine in known or (is_optional and engine == ""):
+            continue
+        raise InvalidRequest(
+            f"{name}: there is no engine {engine!r}; there are {', '.join(known)}.", param=name
+        )
+    current = services.storage.config.values()
+    services.storage.config.update(
+        {
+            name: value
+            for name, value in changes.items()
+            if not (FIELDS_BY_NAME[name].secret and value and value == mask(str(current[name])))
+        }
+    )
+
+
+def check_engines(name: str | None, services: Services) -> list[dict[str, Any]]:
+    """Ask the named engine, or each enabled one, whether it can be used."""
+    engines = services.engines()
+    if name is not None and name not in services.registry.names():
+        raise InvalidRequest(
+            f"engine: there is no engine {name!r}; there are"
+            f" {', '.join(services.registry.names())}.",
+            param="engine",
+        )
+    results = []
+    for each in [name] if name is not None else engines.enabled:
+        try:
+            detail, is_usable = engines.get(each).check(), True
+        except EngineError as error:
+            detail, is_usable = error.detail, False
+        results.append({"engine": each, "ok": is_usable, "detail": detail})
+    return results
+
+
+def mask(secret: str) -> str:
+    """A key as it may be shown: enough to tell it from another, too little to use it."""
+    if not secret:
+        return ""
+    return MASK + (secret[-4:] if len(secret) >= SHOWN_FROM_CHARS else "")

@@ -1,0 +1,41 @@
+"""An order: what a caller asked for, before defaults, models and capabilities are looked at."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import orjson
+
+from darkroom.domain import Operation
+
+#: The size that leaves the choice to the model.
+AUTO = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A valid request body. `None` means that the caller did not say."""
+
+    operation: Operation = Operation.GENERATE
+    prompt: str
+    model: str | None = None
+    engine: str | None = None
+    #: `WIDTHxHEIGHT` or `auto`.
+    size: str | None = None
+    n: int = 1
+    steps: int | None = None
+    negative_prompt: str | None = None
+    seed: int | None = None
+    quality: str | None = None
+    output_format: str | None = None
+    background: str | None = None
+    strict: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: Input images and mask of an edit, as they were given.
+    image: tuple[str, ...] = ()
+    mask: str | None = None
+
+    def digest(self) -> str:
+        """Equal for equal orders; tells a replay from a reused idempotency key."""
+        return hashlib.sha256(orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)).hexdigest()

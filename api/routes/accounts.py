@@ -1,0 +1,103 @@
+"""Accounts: signing in, signing up, one's own profile and keys."""
+
+from typing import Any
+
+from api.auth import current_user, issue_token, signed_in
+from api.blueprints import Blueprint
+from api.schemas import (
+    ApiKeySchema,
+    CreatedApiKeySchema,
+    NewApiKeySchema,
+    PasswordChangeSchema,
+    SessionSchema,
+    SigninSchema,
+    SignupSchema,
+    UserSchema,
+)
+from api.services import services
+from darkroom.domain import ApiKey, User
+from darkroom.errors import Disabled, InvalidRequest, NotSignedIn
+
+accounts = Blueprint("accounts", __name__, description="Signing in, and one's own account")
+
+
+@accounts.post("/signin")
+@accounts.arguments(SigninSchema)
+@accounts.response(200, SessionSchema)
+@accounts.problems(400, 401, 413, 415, 503)
+def sign_in(credentials: dict[str, str]) -> dict[str, Any]:
+    """Trade e-mail and password for a token."""
+    user = services().storage.users.by_password(credentials["email"], credentials["password"])
+    if user is None:
+        raise NotSignedIn("E-mail or password is wrong, or the account is inactive.")
+    return _session(user)
+
+
+@accounts.post("/signup")
+@accounts.arguments(SignupSchema)
+@accounts.response(201, SessionSchema)
+@accounts.problems(400, 403, 409, 413, 415, 503)
+def sign_up(new: dict[str, Any]) -> dict[str, Any]:
+    """Create an account, where the server allows that."""
+    if not services().settings.enable_signup:
+        raise Disabled("Signing up is switched off on this server: ask an admin for an account.")
+    user = services().storage.users.create(
+        **new, permissions=services().settings.default_permissions
+    )
+    return _session(user)
+
+
+@accounts.get("/")
+@signed_in
+@accounts.response(200, UserSchema)
+@accounts.problems(401, 503)
+def read_profile() -> User:
+    """One's own account."""
+    return current_user()
+
+
+@accounts.post("/update/password")
+@signed_in
+@accounts.arguments(PasswordChangeSchema)
+@accounts.response(204)
+@accounts.problems(400, 401, 413, 415, 503)
+def change_password(change: dict[str, str]) -> None:
+    """Change one's own password."""
+    users = services().storage.users
+    if users.by_password(current_user().email, change["password"]) is None:
+        raise InvalidRequest("The current password is wrong.", param="password")
+    users.update(current_user().id, password=change["new_password"])
+
+
+@accounts.get("/api_key")
+@signed_in
+@accounts.response(200, ApiKeySchema(many=True))
+@accounts.problems(401, 503)
+def list_keys() -> list[ApiKey]:
+    """One's own API keys, without their secrets."""
+    return list(services().storage.users.keys_of(current_user().id))
+
+
+@accounts.post("/api_key")
+@signed_in
+@accounts.arguments(NewApiKeySchema, required=False)
+@accounts.response(201, CreatedApiKeySchema)
+@accounts.problems(400, 401, 413, 415, 503)
+def create_key(new: dict[str, str]) -> dict[str, Any]:
+    """Make an API key. Its secret is in this answer, and nowhere else ever after."""
+    key, secret = services().storage.users.create_key(current_user().id, name=new["name"])
+    return {**vars(key), "api_key": secret}
+
+
+@accounts.delete("/api_key/<key_id>")
+@signed_in
+@accounts.response(204)
+@accounts.problems(401, 404, 503)
+def delete_key(key_id: str) -> None:
+    """Revoke an API key."""
+    services().storage.users.delete_key(current_user().id, key_id)
+
+
+def _session(user: User) -> dict[str, Any]:
+    token, expires_at = issue_token(user)
+    return {**vars(user), "token": token, "token_type": "Bearer", "expires_at": expires_at}

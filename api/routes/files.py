@@ -1,0 +1,83 @@
+"""Stored pictures: whose they are, and their bytes."""
+
+from typing import Any, BinaryIO
+
+from flask import Response, request
+from werkzeug.wsgi import wrap_file
+
+from api.answers import file_view
+from api.auth import accessible_owner, signed_in, visible_owner
+from api.blueprints import Blueprint
+from api.schemas import ContentQuerySchema, FileQuerySchema, FileSchema
+from api.services import services
+from darkroom.domain import StoredImage
+
+files = Blueprint("files", __name__, description="Stored pictures")
+
+
+@files.get("/")
+@signed_in
+@files.arguments(FileQuerySchema, location="query")
+@files.response(200, FileSchema(many=True))
+@files.problems(400, 401, 403, 404, 503)
+def list_files(query: dict[str, Any]) -> list[dict[str, Any]]:
+    """Own pictures, newest first; `chat_id`, `message_id` and `job_id` narrow the list."""
+    owner_id = visible_owner(everyone=query.pop("all"))
+    return [file_view(each) for each in services().storage.images.list(owner_id=owner_id, **query)]
+
+
+@files.get("/<image_id>")
+@signed_in
+@files.response(200, FileSchema)
+@files.problems(401, 404, 503)
+def read_file(image_id: str) -> dict[str, Any]:
+    """What is known of one picture."""
+    return file_view(_image(image_id))
+
+
+@files.get("/<image_id>/content")
+@signed_in
+@files.arguments(ContentQuerySchema, location="query")
+@files.response(200, {"type": "string", "format": "binary"}, content_type="image/*")
+@files.alt_response(206, description="The part that `Range` asked for.", content_type="image/*")
+@files.alt_response(304, description="The caller has it already (`If-None-Match`).")
+@files.problems(400, 401, 404, 416, 503)
+def read_content(query: dict[str, Any], image_id: str) -> Response:
+    """A picture's bytes, or those of a thumbnail."""
+    image = _image(image_id)
+    gallery = services().storage.gallery
+    thumbnail = gallery.open_thumbnail(image, query["w"]) if "w" in query else None
+    if thumbnail is None:
+        return _content(gallery.open(image), image.content_type, image.file_key, image.name)
+    tag = f"{image.file_key}-{query['w']}"
+    return _content(thumbnail, "image/webp", tag, f"{image.id}-{query['w']}.webp")
+
+
+@files.delete("/<image_id>")
+@signed_in
+@files.response(204)
+@files.problems(401, 404, 503)
+def delete_file(image_id: str) -> None:
+    """Forget a picture."""
+    services().storage.gallery.delete(_image(image_id))
+
+
+def _image(image_id: str) -> StoredImage:
+    return services().storage.images.get(image_id, owner_id=accessible_owner())
+
+
+def _content(file: BinaryIO, content_type: str, tag: str, name: str) -> Response:
+    """A file's bytes: whole or in part, or not at all when the caller has them already."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    response = Response(
+        wrap_file(request.environ, file), content_type=content_type, direct_passthrough=True
+    )
+    response.content_length = size
+    response.set_etag(tag)
+    # A picture never changes; but it is its owner's, so no shared cache may keep it.
+    response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Disposition"] = f'inline; filename="{name}"'
+    response.make_conditional(request.environ, accept_ranges=True, complete_length=size)
+    return response

@@ -1,0 +1,70 @@
+"""Is it alive, and can it work: for supervisors, load balancers and people."""
+
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from flask import Blueprint, Response, jsonify
+
+from api.services import Services, services
+from darkroom import bus
+from darkroom.errors import Unavailable
+from storage.migrations import is_current
+
+health = Blueprint("health", __name__)
+
+
+@health.get("/health")
+def alive() -> Response:
+    """This process answers; nothing else is looked at."""
+    return jsonify(status="ok")
+
+
+@health.get("/ready")
+def ready() -> tuple[Response, int]:
+    """Whether requests can be served: 200 or 503, with each part's state.
+
+    Workers are counted but not required: a job accepted now runs when one is there.
+    """
+    found = services()
+    checks = {
+        "database": _state(lambda: _check_database(found)),
+        "broker": _state(lambda: _check_broker(found)),
+        "files": _state(found.storage.gallery.check),
+        "workers": _workers(found),
+    }
+    is_ready = all(checks[each]["ok"] for each in ("database", "broker", "files"))
+    return (
+        jsonify(status="ready" if is_ready else "not ready", checks=checks),
+        200 if is_ready else 503,
+    )
+
+
+def _state(check: Callable[[], None]) -> dict[str, Any]:
+    try:
+        check()
+    except Unavailable as error:
+        return {"ok": False, "detail": error.detail}
+    return {"ok": True}
+
+
+def _check_database(found: Services) -> None:
+    if not is_current(found.storage.database):
+        raise Unavailable("The database's schema is not current: run `darkroom migrate`.")
+
+
+def _check_broker(found: Services) -> None:
+    try:
+        found.broker.ping()
+    except redis.RedisError as error:
+        raise Unavailable("The broker does not answer.") from error
+
+
+def _workers(found: Services) -> dict[str, Any]:
+    try:
+        count = len(bus.living_workers(found.broker))
+    except redis.RedisError:
+        return {"ok": False, "detail": "The broker does not answer."}
+    if count == 0:
+        return {"ok": False, "count": 0, "detail": "No worker gives a sign of life."}
+    return {"ok": True, "count": count}

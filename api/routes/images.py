@@ -1,0 +1,107 @@
+"""Pictures on request: Open WebUI's images routes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response
+
+from api.answers import wait_and_answer
+from api.auth import admins_only, permitted, signed_in
+from api.blueprints import Blueprint
+from api.configuring import check_engines, shown_config, update_config
+from api.orders import Order
+from api.schemas import (
+    ConfigSchema,
+    EditSchema,
+    EngineCheckSchema,
+    GenerationSchema,
+    ImageLinkSchema,
+    JobSchema,
+    ModelSchema,
+    VerifySchema,
+)
+from api.services import services
+from api.submission import submit
+from darkroom.domain import GENERATE_IMAGES, Model, Operation
+
+images = Blueprint("images", __name__, description="Pictures on request")
+
+
+@images.post("/generations")
+@permitted(GENERATE_IMAGES)
+@images.arguments(GenerationSchema)
+@images.response(200, ImageLinkSchema(many=True))
+@images.alt_response(202, schema=JobSchema, description="Accepted; poll its `url`.")
+@images.problems(400, 401, 403, 413, 415, 422, 503)
+def generate(order: Order) -> Response:
+    """Draw pictures from a prompt.
+
+    Waits for them, then answers with their URLs. `Prefer: wait=N` shortens the wait,
+    `Prefer: respond-async` skips it; a job that is not finished by then is answered with 202 and
+    its `Location`. `Idempotency-Key` makes a repeated call safe.
+    """
+    return wait_and_answer(submit(order, services()), services())
+
+
+@images.post("/edit")
+@permitted(GENERATE_IMAGES)
+@images.arguments(EditSchema)
+@images.response(200, ImageLinkSchema(many=True))
+@images.alt_response(202, schema=JobSchema, description="Accepted; poll its `url`.")
+@images.problems(400, 401, 403, 413, 415, 422, 503)
+def edit(order: Order) -> Response:
+    """Change pictures by a prompt."""
+    return wait_and_answer(submit(order, services()), services())
+
+
+@images.get("/models")
+@signed_in
+@images.response(200, ModelSchema(many=True))
+@images.problems(401, 503)
+def list_models() -> list[dict[str, Any]]:
+    """The models that can be asked for, the default engine's first."""
+    editable = {each.full_id for each in services().engines(Operation.EDIT).models()}
+    return [
+        _model_view(each, can_edit=each.full_id in editable)
+        for each in services().engines(Operation.GENERATE).models()
+    ]
+
+
+@images.get("/config")
+@admins_only
+@images.response(200, ConfigSchema)
+@images.problems(401, 403, 503)
+def read_config() -> Mapping[str, Any]:
+    """The configuration; keys are masked."""
+    return shown_config(services())
+
+
+@images.post("/config/update")
+@admins_only
+@images.arguments(ConfigSchema)
+@images.response(200, ConfigSchema)
+@images.problems(400, 401, 403, 413, 415, 503)
+def change_config(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Change what is given and keep the rest; a mask sent back keeps its key."""
+    update_config(changes, services())
+    return shown_config(services())
+
+
+@images.post("/verify")
+@admins_only
+@images.arguments(VerifySchema, required=False)
+@images.response(200, EngineCheckSchema(many=True))
+@images.problems(400, 401, 403, 413, 415, 503)
+def verify(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Ask one engine, or all enabled ones, whether they can be used."""
+    return check_engines(asked.get("engine"), services())
+
+
+def _model_view(model: Model, *, can_edit: bool) -> dict[str, Any]:
+    return {
+        "id": model.full_id,
+        "name": model.name,
+        "engine": model.engine,
+        "can_edit": can_edit,
+        "retired_on": model.retired_on,
+    }

@@ -1,0 +1,57 @@
+"""Users: the accounts, for admins."""
+
+from typing import Any
+
+from api.auth import admins_only, current_user
+from api.blueprints import Blueprint
+from api.schemas import NewUserSchema, UserChangeSchema, UserQuerySchema, UserSchema
+from api.services import services
+from darkroom.domain import Role, User
+from darkroom.errors import Conflict
+
+users = Blueprint("users", __name__, description="Accounts, for admins")
+
+
+@users.get("/")
+@admins_only
+@users.arguments(UserQuerySchema, location="query")
+@users.response(200, UserSchema(many=True))
+@users.problems(400, 401, 403, 503)
+def list_users(query: dict[str, int]) -> list[User]:
+    """All accounts, oldest first."""
+    return list(services().storage.users.list(**query))
+
+
+@users.post("/")
+@admins_only
+@users.arguments(NewUserSchema)
+@users.response(201, UserSchema)
+@users.problems(400, 401, 403, 409, 413, 415, 503)
+def create_user(new: dict[str, Any]) -> User:
+    """Add an account. Without a password it can only be used by API key."""
+    new.setdefault("permissions", services().settings.default_permissions)
+    return services().storage.users.create(**new)
+
+
+@users.get("/<user_id>")
+@admins_only
+@users.response(200, UserSchema)
+@users.problems(401, 403, 404, 503)
+def read_user(user_id: str) -> User:
+    """One account."""
+    return services().storage.users.get(user_id)
+
+
+@users.patch("/<user_id>")
+@admins_only
+@users.arguments(UserChangeSchema)
+@users.response(200, UserSchema)
+@users.problems(400, 401, 403, 404, 409, 413, 415, 503)
+def change_user(changes: dict[str, Any], user_id: str) -> User:
+    """Change what is given and keep the rest."""
+    steps_down = changes.get("role", Role.ADMIN) is not Role.ADMIN or not changes.get(
+        "active", True
+    )
+    if steps_down and user_id == current_user().id:
+        raise Conflict("You cannot take your own admin rights away: ask another admin.")
+    return services().storage.users.update(user_id, **changes)

@@ -1,0 +1,384 @@
+"""JSON and the domain: what comes in becomes an `Order`, what goes out is made of records.
+
+Schemas are pure: they know shapes and ranges, never the database. Unknown fields are errors, so
+that a misspelt one is not dropped in silence; `null` means the same as leaving a field out.
+"""
+
+from typing import Any
+
+import orjson
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates
+
+from api.fields import Address, Flag, OneOrMany, SizeText, Text, WholeNumber
+from api.orders import Order
+from darkroom.configuration import FIELDS, Field
+from darkroom.domain import GENERATE_IMAGES, JobStatus, Operation, Role
+
+MAX_PROMPT_CHARS = 32_000
+MAX_METADATA_BYTES = 16 * 1024
+
+#: The largest whole number that every JSON reader keeps exactly.
+MAX_SEED = 2**53 - 1
+
+PERMISSIONS = (GENERATE_IMAGES,)
+
+
+def _about(text: str, **more: Any) -> dict[str, Any]:
+    return {"metadata": {"description": text, **more}}
+
+
+def _password(**rest: Any) -> Text:
+    return Text(validate=validate.Length(8, 200), load_only=True, **rest)
+
+
+class GenerationSchema(Schema):
+    """A request for pictures."""
+
+    prompt = Text(
+        required=True,
+        validate=[
+            validate.Length(1, MAX_PROMPT_CHARS),
+            validate.Regexp(r"\s*\S", error="It must not be blank."),
+        ],
+        **_about("What the picture shows.", example="a lighthouse at dusk, oil painting"),
+    )
+    model = Text(
+        validate=validate.Length(1, 200),
+        allow_none=True,
+        **_about("`engine/model`, or a model's id. Default: as configured."),
+    )
+    engine = Text(
+        validate=validate.Length(1, 64),
+        allow_none=True,
+        **_about("Draw with this engine, whatever others offer the model."),
+    )
+    size = SizeText(
+        allow_none=True,
+        **_about("`WIDTHxHEIGHT` in pixels, or `auto`. Default: as configured."),
+    )
+    n = WholeNumber(
+        validate=validate.Range(1),
+        allow_none=True,
+        **_about("How many pictures; as many as the server allows at once. Default: 1."),
+    )
+    steps = WholeNumber(
+        validate=validate.Range(1, 1000), allow_none=True, **_about("Sampling steps.")
+    )
+    negative_prompt = Text(
+        validate=validate.Length(max=MAX_PROMPT_CHARS),
+        allow_none=True,
+        **_about("What the picture must not show."),
+    )
+    seed = WholeNumber(
+        validate=validate.Range(0, MAX_SEED),
+        allow_none=True,
+        **_about("Same seed, same picture, where the model can do that."),
+    )
+    quality = Text(
+        validate=validate.Length(1, 32), allow_none=True, **_about("The model's own word for it.")
+    )
+    output_format = Text(
+        validate=validate.OneOf(["png", "jpeg", "webp"]),
+        allow_none=True,
+        **_about("Kind of picture file."),
+    )
+    background = Text(
+        validate=validate.OneOf(["auto", "opaque", "transparent"]),
+        allow_none=True,
+        **_about("Whether the background is transparent."),
+    )
+    strict = Flag(
+        allow_none=True,
+        **_about("Refuse what the model cannot honour, instead of warning about it."),
+    )
+    metadata = fields.Dict(
+        keys=fields.String(),
+        allow_none=True,
+        **_about(
+            "Anything, up to 16 KiB; it comes back with the job. `chat_id` and `message_id` link"
+            " the pictures to a chat message."
+        ),
+    )
+
+    operation = Operation.GENERATE
+
+    @validates("metadata")
+    def _metadata_is_small(self, value: dict[str, Any] | None, data_key: str) -> None:
+        if value is None:
+            return
+        if len(orjson.dumps(value)) > MAX_METADATA_BYTES:
+            raise ValidationError("It must have at most 16 KiB as JSON.")
+        for name in ("chat_id", "message_id"):
+            link = value.get(name)
+            if link is not None and not (
+                isinstance(link, str) and len(link) <= 200 and "\0" not in link
+            ):
+                raise ValidationError({name: ["It must be a string of at most 200 characters."]})
+
+    @post_load
+    def _order(self, data: dict[str, Any], **_: Any) -> Order:
+        said = {name: value for name, value in data.items() if value is not None}
+        if "image" in said:
+            said["image"] = tuple(said["image"])
+        return Order(operation=self.operation, **said)
+
+
+class EditSchema(GenerationSchema):
+    """A request to change pictures."""
+
+    image = OneOrMany(
+        Text(required=True, validate=validate.Length(min=1)),
+        required=True,
+        validate=validate.Length(1, 16),
+        **_about("One or several of: data URL, base64, id or URL of an own file, http(s) URL."),
+    )
+    mask = Text(
+        allow_none=True,
+        validate=validate.Length(min=1),
+        **_about("Where to repaint the first image, in the same forms."),
+    )
+
+    operation = Operation.EDIT
+
+
+class ImageLinkSchema(Schema):
+    """One picture of a finished request."""
+
+    url = fields.String(required=True, **_about("Where its bytes are, on this server."))
+    id = fields.String(required=True)
+    name = fields.String(required=True, **_about("A file name to save it under."))
+    content_type = fields.String(required=True)
+
+
+class FileSchema(ImageLinkSchema):
+    """One stored picture, with all that is known of it."""
+
+    user_id = fields.String(required=True)
+    job_id = fields.String(required=True)
+    width = fields.Integer(required=True, **_about("In pixels."))
+    height = fields.Integer(required=True, **_about("In pixels."))
+    size_bytes = fields.Integer(required=True)
+    seed = fields.Integer(required=True, allow_none=True)
+    revised_prompt = fields.String(required=True, allow_none=True)
+    chat_id = fields.String(required=True, allow_none=True)
+    message_id = fields.String(required=True, allow_none=True)
+    created_at = fields.Float(required=True, **_about("Unix time, in seconds."))
+
+
+class ModelSchema(Schema):
+    """One model that can be asked for."""
+
+    id = fields.String(required=True, **_about("What to send as `model`."))
+    name = fields.String(required=True)
+    engine = fields.String(required=True)
+    can_edit = fields.Boolean(required=True)
+    retired_on = fields.String(
+        required=True,
+        allow_none=True,
+        **_about("The day its vendor switched it off; compatible servers may still have it."),
+    )
+
+
+class JobErrorSchema(Schema):
+    """Why a job failed."""
+
+    code = fields.String(required=True, **_about("Stable; tells kinds of failure apart."))
+    detail = fields.String(required=True, **_about("The cause and the next step, for a person."))
+    retryable = fields.Boolean(required=True)
+    param = fields.String(required=True, allow_none=True)
+    upstream_status = fields.Integer(required=True, allow_none=True)
+
+
+class JobSchema(Schema):
+    """One job, as it stands."""
+
+    id = fields.String(required=True)
+    url = fields.String(required=True)
+    status = fields.Enum(JobStatus, by_value=True, required=True)
+    operation = fields.Enum(Operation, by_value=True, required=True)
+    engine = fields.String(required=True)
+    model = fields.String(required=True)
+    prompt = fields.String(required=True)
+    n = fields.Integer(required=True)
+    size = fields.String(required=True, allow_none=True)
+    seed = fields.Integer(required=True, allow_none=True)
+    progress = fields.Float(required=True, **_about("Share done, 0.0 to 1.0."))
+    attempt = fields.Integer(required=True, **_about("How often a worker took it."))
+    images = fields.List(fields.Nested(FileSchema), required=True)
+    warnings = fields.List(
+        fields.String(), required=True, **_about("What the model could not honour.")
+    )
+    error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
+    metadata = fields.Dict(keys=fields.String(), required=True)
+    user_id = fields.String(required=True)
+    created_at = fields.Float(required=True, **_about("Unix time, in seconds."))
+    started_at = fields.Float(required=True, allow_none=True)
+    finished_at = fields.Float(required=True, allow_none=True)
+
+
+class PageSchema(Schema):
+    """Which part of a list."""
+
+    limit = fields.Integer(load_default=50, validate=validate.Range(1, 500))
+    after = Text(
+        validate=validate.Length(max=64), **_about("Continue behind the entry with this id.")
+    )
+
+
+class JobQuerySchema(PageSchema):
+    status = fields.Enum(JobStatus, by_value=True)
+    all = fields.Boolean(load_default=False, **_about("Everyone's, for admins."))
+
+
+class FileQuerySchema(PageSchema):
+    chat_id = Text(validate=validate.Length(max=200))
+    message_id = Text(validate=validate.Length(max=200))
+    job_id = Text(validate=validate.Length(max=64))
+    all = fields.Boolean(load_default=False, **_about("Everyone's, for admins."))
+
+
+class ContentQuerySchema(Schema):
+    w = fields.Integer(
+        validate=validate.Range(16, 8192),
+        **_about("A thumbnail at least this wide, in pixels, as WebP."),
+    )
+
+
+class SigninSchema(Schema):
+    email = Text(required=True, validate=validate.Length(1, 254))
+    password = Text(required=True, load_only=True, validate=validate.Length(1, 200))
+
+
+class SignupSchema(Schema):
+    name = Text(required=True, validate=validate.Length(1, 200))
+    email = fields.Email(required=True, validate=validate.Length(max=254))
+    password = _password(required=True)
+
+
+class PasswordChangeSchema(Schema):
+    password = Text(required=True, load_only=True, **_about("The one that holds now."))
+    new_password = _password(required=True)
+
+
+class UserSchema(Schema):
+    """An account."""
+
+    id = fields.String(required=True)
+    email = fields.String(required=True)
+    name = fields.String(required=True)
+    role = fields.Enum(Role, by_value=True, required=True)
+    permissions = fields.Method("sorted_permissions", required=True)
+    active = fields.Boolean(required=True)
+    created_at = fields.Float(required=True)
+
+    def sorted_permissions(self, user: Any) -> list[str]:
+        return sorted(user.permissions)
+
+
+class SessionSchema(UserSchema):
+    """An account, and a token to act for it."""
+
+    token = fields.String(required=True)
+    token_type = fields.String(required=True)
+    expires_at = fields.Integer(required=True, **_about("Unix time, in seconds."))
+
+
+class NewUserSchema(SignupSchema):
+    password = _password(allow_none=True)
+    role = fields.Enum(Role, by_value=True, load_default=Role.USER)
+    permissions = fields.List(Text(validate=validate.OneOf(PERMISSIONS)))
+
+
+class UserChangeSchema(Schema):
+    name = Text(validate=validate.Length(1, 200))
+    role = fields.Enum(Role, by_value=True)
+    permissions = fields.List(Text(validate=validate.OneOf(PERMISSIONS)))
+    active = Flag()
+    password = _password()
+
+
+class UserQuerySchema(Schema):
+    limit = fields.Integer(load_default=50, validate=validate.Range(1, 500))
+    offset = fields.Integer(load_default=0, validate=validate.Range(0))
+
+
+class NewApiKeySchema(Schema):
+    name = Text(load_default="api key", validate=validate.Length(1, 200))
+
+
+class ApiKeySchema(Schema):
+    """An API key, without its secret."""
+
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    prefix = fields.String(required=True, **_about("Its first characters."))
+    created_at = fields.Float(required=True)
+    last_used_at = fields.Float(required=True, allow_none=True)
+
+
+class CreatedApiKeySchema(ApiKeySchema):
+    """A new API key: the only time its secret is shown."""
+
+    api_key = fields.String(required=True)
+
+
+class VerifySchema(Schema):
+    engine = Text(validate=validate.Length(1, 64), allow_none=True)
+
+
+class EngineCheckSchema(Schema):
+    """What came of asking one engine whether it can be used."""
+
+    engine = fields.String(required=True)
+    ok = fields.Boolean(required=True)
+    detail = fields.String(required=True)
+
+
+class ProblemDetailSchema(Schema):
+    param = fields.String(required=True)
+    detail = fields.String(required=True)
+
+
+class ProblemSchema(Schema):
+    """What went wrong (RFC 9457)."""
+
+    type = fields.String(required=True)
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    detail = fields.String(required=True, **_about("The cause and the next step, for a person."))
+    code = fields.String(required=True, **_about("Stable; tells kinds of failure apart."))
+    request_id = fields.String(required=True)
+    param = fields.String(**_about("The field at fault."))
+    errors = fields.List(
+        fields.Nested(ProblemDetailSchema), **_about("Every field at fault, when several are.")
+    )
+    engine = fields.String()
+    model = fields.String()
+    job = fields.String(**_about("Where the job is."))
+    upstream_status = fields.Integer(**_about("HTTP status of the engine's own answer."))
+    retryable = fields.Boolean()
+    warnings = fields.List(fields.String())
+
+
+def _config_field(entry: Field) -> fields.Field[Any]:
+    about: dict[str, Any] = {"required": False, **_about(entry.help)}
+    match entry.kind:
+        case "flag":
+            return Flag(**about)
+        case "number":
+            return WholeNumber(allow_none=True, validate=validate.Range(1, 1000), **about)
+        case "object":
+            return fields.Dict(keys=fields.String(), **about)
+        case "list":
+            return fields.List(fields.Dict(), **about)
+    if entry.name.endswith("_SIZE"):
+        return SizeText(**about)
+    if entry.name.endswith("BASE_URL"):
+        return Address(validate=validate.Length(max=2000), **about)
+    return Text(validate=validate.Length(max=1_000_000), **about)
+
+
+#: Open WebUI's flat images configuration; every field may be left out of an update.
+ConfigSchema = Schema.from_dict(
+    {entry.name: _config_field(entry) for entry in FIELDS}, name="ConfigSchema"
+)

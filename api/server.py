@@ -1,0 +1,89 @@
+"""The API as a process: gunicorn with threads, so that a waiting call costs a thread and no more.
+
+`worker_connections` must lie well above the number of threads: it counts held calls too, and
+once it is reached nothing else is served, health checks included.
+"""
+
+import os
+import resource
+import signal
+from types import FrameType
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
+
+from api import create_app
+from api.services import EXTENSION, Services
+from darkroom import logs
+from darkroom.settings import Settings
+
+
+def serve(settings: Settings, *, listener: int | None = None) -> None:
+    """Serve in the foreground until SIGTERM or SIGINT.
+
+    `listener` is the number of a socket that listens already; without it one is bound to the
+    configured address.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    _Server(settings, listener).run()
+
+
+class _Server(BaseApplication):
+    """Gunicorn, configured from our settings alone."""
+
+    def __init__(self, settings: Settings, listener: int | None) -> None:
+        self._settings = settings
+        self._listener = listener
+        super().__init__()
+
+    def load_config(self) -> None:
+        settings = self._settings
+        options: dict[str, Any] = {
+            "bind": (
+                f"fd://{self._listener}"
+                if self._listener is not None
+                else f"{settings.host}:{settings.port}"
+            ),
+            "workers": settings.api_processes,
+            "worker_class": "gthread",
+            "threads": settings.api_threads,
+            "worker_connections": settings.api_threads * 2 + 512,
+            "backlog": 2048,
+            "timeout": 60,
+            "graceful_timeout": int(settings.stop_s),
+            "keepalive": 30,
+            "accesslog": None,
+            "loglevel": "warning",
+            "proc_name": "darkroom-api",
+            "when_ready": _announce,
+            "post_worker_init": _drain_on_stop,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        logs.configure(self._settings)
+        return create_app(self._settings)
+
+
+def _announce(arbiter: Arbiter) -> None:
+    where = ", ".join(str(each) for each in arbiter.LISTENERS)
+    print(f"darkroom api: ready on {where} (pid {os.getpid()})", flush=True)  # noqa: T201
+
+
+def _drain_on_stop(worker: Worker) -> None:
+    """Let waiting calls answer 202 at once when the process is told to stop."""
+    services: Services = worker.wsgi.extensions[EXTENSION]
+    stop = signal.getsignal(signal.SIGTERM)
+
+    def drain_and_stop(signum: int, frame: FrameType | None) -> None:
+        services.waiter.drain()
+        if callable(stop):
+            stop(signum, frame)
+
+    signal.signal(signal.SIGTERM, drain_and_stop)

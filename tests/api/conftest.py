@@ -1,0 +1,157 @@
+"""The API in one process: a real database and file store, jobs run where they are sent."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from api import create_app
+from api.auth import issue_token
+from darkroom.domain import GENERATE_IMAGES, Job, Role, User
+from darkroom.settings import Settings
+from engines.catalog import Catalog
+from engines.registry import Registry
+from storage import Storage, open_storage
+from storage.migrations import upgrade
+from worker.generation import Studio, run_job
+from worker.leases import Leases
+
+
+@dataclass
+class InlineQueue:
+    """Runs a job at once, as a worker would; or holds it back while `is_held`."""
+
+    storage: Storage
+    settings: Settings
+    is_held: bool = False
+    is_away: bool = False
+    sent: list[Job] = field(default_factory=list)
+
+    def send(self, job: Job) -> bool:
+        if self.is_away:
+            return False
+        self.sent.append(job)
+        if not self.is_held:
+            self.run(job)
+        return True
+
+    def run(self, job: Job) -> None:
+        registry = Registry(Catalog())
+        config = registry.configure(self.storage.config.values(), self.settings)
+        run_job(
+            job.id,
+            Studio(
+                storage=self.storage,
+                leases=Leases(self.storage.jobs, worker="inline", lease_s=30),
+                engine_for=lambda job: registry.engines(config).get(job.engine),
+                announce=lambda job_id: None,
+                timeout_s=30,
+                pause=lambda seconds: False,
+            ),
+        )
+
+
+@dataclass
+class Caller:
+    """Someone who calls the API, with what they are signed in as."""
+
+    client: FlaskClient
+    headers: dict[str, str]
+    user: User
+
+    def get(self, path: str, **kwargs: Any) -> TestResponse:
+        return self._call("GET", path, **kwargs)
+
+    def post(self, path: str, **kwargs: Any) -> TestResponse:
+        return self._call("POST", path, **kwargs)
+
+    def patch(self, path: str, **kwargs: Any) -> TestResponse:
+        return self._call("PATCH", path, **kwargs)
+
+    def delete(self, path: str, **kwargs: Any) -> TestResponse:
+        return self._call("DELETE", path, **kwargs)
+
+    def generate(self, headers: dict[str, str] | None = None, **body: Any) -> TestResponse:
+        """Ask for a picture; the prompt and a small size need not be said."""
+        return self.post(
+            "/api/images/generations",
+            json={"prompt": "a lighthouse", "size": "64x64"} | body,
+            headers=headers or {},
+        )
+
+    def _call(
+        self, method: str, path: str, *, headers: dict[str, str] | None = None, **kwargs: Any
+    ) -> TestResponse:
+        # Read to the end, so that files are closed as a server would.
+        return self.client.open(
+            path, method=method, headers=self.headers | (headers or {}), buffered=True, **kwargs
+        )
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", wait_s=2, redis_url="redis://unused")
+
+
+@pytest.fixture
+def storage(settings: Settings) -> Iterator[Storage]:
+    storage = open_storage(settings)
+    upgrade(storage.database)
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def queue(storage: Storage, settings: Settings) -> InlineQueue:
+    return InlineQueue(storage, settings)
+
+
+@pytest.fixture
+def make_app(storage: Storage, queue: InlineQueue) -> Callable[[Settings], Flask]:
+    def make(settings: Settings) -> Flask:
+        return create_app(
+            settings,
+            storage=storage,
+            queue=queue,
+            broker=fakeredis.FakeRedis(decode_responses=True),
+        )
+
+    return make
+
+
+@pytest.fixture
+def app(make_app: Callable[[Settings], Flask], settings: Settings) -> Flask:
+    return make_app(settings)
+
+
+@pytest.fixture
+def sign_in(app: Flask, storage: Storage) -> Callable[..., Caller]:
+    """Make an account and a caller signed in to it."""
+
+    def make(
+        email: str, role: Role = Role.USER, permissions: tuple[str, ...] = (GENERATE_IMAGES,)
+    ) -> Caller:
+        user = storage.users.create(
+            email=email, name=email, role=role, permissions=permissions, password="a password"
+        )
+        with app.test_request_context():
+            token, _ = issue_token(user)
+        return Caller(app.test_client(), {"Authorization": f"Bearer {token}"}, user)
+
+    return make
+
+
+@pytest.fixture
+def anna(sign_in: Callable[..., Caller]) -> Caller:
+    return sign_in("anna@example.org")
+
+
+@pytest.fixture
+def admin(sign_in: Callable[..., Caller]) -> Caller:
+    return sign_in("admin@example.org", Role.ADMIN)

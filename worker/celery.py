@@ -1,0 +1,113 @@
+"""The Celery application of a worker.
+
+Celery carries ids and runs threads; leases, deadlines, retries and cancelling are ours, because a
+pool of threads ignores Celery's and a row in the database outlives any broker. `celery -A worker
+worker` finds `app` here by convention.
+"""
+
+import sys
+from typing import Any
+
+from celery import Celery, signals
+from kombu import Queue
+
+from darkroom import bus, logs
+from darkroom.settings import Settings, load_settings
+from engines.registry import installed_engines
+from worker.broker_loss import survive_broker_loss
+from worker.process import WorkerProcess
+from worker.tasks import register, send
+
+
+def make_celery(settings: Settings) -> Celery:
+    """The application, configured from our settings alone. Opens nothing yet."""
+    app = Celery("darkroom", broker=bus.celery_url(settings), set_as_current=False)
+    app.conf.update(
+        result_backend=None,
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        # An id is only forgotten once its job has ended; what runs twice for that stops at the
+        # claim.
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        worker_pool="threads",
+        worker_concurrency=settings.worker_concurrency,
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_enable_remote_control=True,
+        task_queues=[
+            Queue(bus.queue_for(engine), routing_key=bus.queue_for(engine))
+            for engine in installed_engines()
+        ],
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "global_keyprefix": bus.CELERY_PREFIX,
+            # Only a second net: leases find a dead worker's jobs long before.
+            "visibility_timeout": 3600,
+            "socket_connect_timeout": 3,
+            "socket_timeout": 15,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+            "max_connections": settings.worker_concurrency + 32,
+        },
+        task_publish_retry_policy={
+            "max_retries": 2,
+            "interval_start": 0,
+            "interval_step": 0.1,
+            "interval_max": 0.2,
+        },
+    )
+    _attach(app, settings)
+    return app
+
+
+def run(settings: Settings) -> None:
+    """Run a worker in the foreground until SIGTERM or SIGINT; running jobs are finished first."""
+    make_celery(settings).worker_main(
+        ["worker", "--without-gossip", "--without-mingle", "--loglevel", settings.log_level]
+    )
+
+
+def _attach(app: Celery, settings: Settings) -> None:
+    """Open the worker's process when Celery starts one, and close it after the last job."""
+    process: WorkerProcess | None = None
+
+    def run_job(job_id: str) -> None:
+        if process is None:
+            raise RuntimeError("a job came before the worker was started")
+        process.run_job(job_id)
+
+    def start(**_: Any) -> None:
+        nonlocal process
+        process = WorkerProcess(settings, lambda job: send(app, job))
+        process.start()
+
+    def announce(**_: Any) -> None:
+        if process is not None:
+            print(f"darkroom worker: ready as {process.name}", flush=True)  # noqa: T201
+
+    def stop(**_: Any) -> None:
+        if process is not None:
+            process.stop()
+
+    def set_up_logging(**_: Any) -> None:
+        logs.configure(settings)
+
+    register(app, run_job)
+    survive_broker_loss()
+    signals.setup_logging.connect(set_up_logging, weak=False)
+    signals.worker_init.connect(start, weak=False)
+    signals.worker_ready.connect(announce, weak=False)
+    signals.worker_shutdown.connect(stop, weak=False)
+
+
+def __getattr__(name: str) -> Any:
+    """Make `app` when Celery asks for it: nothing is read or opened at import."""
+    if name == "app":
+        found = make_celery(load_settings())
+        setattr(sys.modules[__name__], name, found)
+        return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,80 @@
+"""Leases: how a worker process keeps its jobs, and learns that it lost one.
+
+One thread renews the leases of all jobs of the process with one UPDATE, every third of a lease.
+The same round brings back which of them somebody asked to cancel. The job's own thread hears of
+either the next time it reports progress.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from darkroom.domain import Job
+from darkroom.errors import Canceled, Interrupted, LeaseLost, Unavailable
+from storage.jobs import Jobs
+
+log = structlog.get_logger(__name__)
+
+
+class Lease:
+    """One job's ownership by this process."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._verdict: Interrupted | None = None
+
+    def check(self) -> None:
+        """Raises Canceled or LeaseLost once the work must stop."""
+        if self._verdict is not None:
+            raise self._verdict
+
+    def end(self, verdict: Interrupted) -> None:
+        self._verdict = verdict
+
+
+class Leases:
+    """All jobs this process owns."""
+
+    def __init__(self, jobs: Jobs, *, worker: str, lease_s: float) -> None:
+        self.worker = worker
+        self.lease_s = lease_s
+        self._jobs = jobs
+        self._held: dict[str, Lease] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def holding(self, job: Job) -> Iterator[Lease]:
+        """Renew the job's lease until the block ends."""
+        lease = Lease(job)
+        with self._lock:
+            self._held[job.id] = lease
+        try:
+            yield lease
+        finally:
+            with self._lock:
+                # A later attempt of the same job may have taken the place.
+                if self._held.get(job.id) is lease:
+                    del self._held[job.id]
+
+    def beat(self) -> None:
+        """One round: renew everything, and tell the jobs that must stop."""
+        with self._lock:
+            held = dict(self._held)
+        try:
+            ours = self._jobs.renew(
+                self.worker,
+                {job_id: lease.job.attempt for job_id, lease in held.items()},
+                lease_s=self.lease_s,
+            )
+            canceling = self._jobs.canceling_among(ours)
+        except Unavailable as error:
+            # The fence decides once the database is back; until then the work goes on.
+            log.warning("leases not renewed", reason=error.detail)
+            return
+        for job_id, lease in held.items():
+            if job_id not in ours:
+                lease.end(LeaseLost(f"Job {job_id} is not owned by this worker any more."))
+            elif job_id in canceling:
+                lease.end(Canceled("The job was canceled."))

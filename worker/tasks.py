@@ -1,0 +1,23 @@
+"""The Celery side of a job: the task's name, its queue, and nothing else."""
+
+from collections.abc import Callable
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from darkroom import bus
+from darkroom.domain import Job
+from darkroom.errors import Unavailable
+
+
+def register(app: Celery, run: Callable[[str], None]) -> None:
+    """Add the task that runs a job by its id."""
+    app.task(name=bus.RUN_JOB)(run)
+
+
+def send(app: Celery, job: Job) -> None:
+    """Hand a job's id to its engine's queue. Raises Unavailable when the broker is away."""
+    try:
+        app.send_task(bus.RUN_JOB, args=[job.id], queue=bus.queue_for(job.engine))
+    except OperationalError as error:
+        raise Unavailable("The broker does not answer at the moment.") from error

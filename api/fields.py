@@ -79,3 +79,10 @@ class OneOrMany(fields.List[Any]):
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> list[Any]:
         whole = value if isinstance(value, list) else [value]
         return list(super()._deserialize(whole, *args, **kwargs))
+
+
+class SortedList(fields.List[Any]):
+    """A set, shown in a steady order."""
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> list[Any] | None:
+        return super()._serialize(sorted(value), *args, **kwargs)

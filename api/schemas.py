@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates
 
-from api.fields import Address, Flag, OneOrMany, SizeText, Text, WholeNumber
+from api.fields import Address, Flag, OneOrMany, SizeText, SortedList, Text, WholeNumber
 from api.orders import Order
 from darkroom.configuration import FIELDS, Field
 from darkroom.domain import GENERATE_IMAGES, JobStatus, Operation, Role
@@ -267,12 +267,9 @@ class UserSchema(Schema):
     email = fields.String(required=True)
     name = fields.String(required=True)
     role = fields.Enum(Role, by_value=True, required=True)
-    permissions = fields.Method("sorted_permissions", required=True)
+    permissions = SortedList(fields.String(), required=True)
     active = fields.Boolean(required=True)
     created_at = fields.Float(required=True)
-
-    def sorted_permissions(self, user: Any) -> list[str]:
-        return sorted(user.permissions)
 
 
 class SessionSchema(UserSchema):

@@ -265,9 +265,9 @@ def assemble(
         branch[leaf] = values.get(each.name, each.default)
 
     engines = {
-        built_in.name: built_in,
         **{name: EngineConfig(name=name) for name in others},
         **{name: EngineConfig(name=name, **parts) for name, parts in tree["engines"].items()},
+        built_in.name: built_in,
     }
     return ImagesConfig(
         generation=Purpose(**tree["generation"]),

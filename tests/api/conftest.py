@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import fakeredis
 import pytest
@@ -57,6 +57,12 @@ class InlineQueue:
         )
 
 
+class Answer(TestResponse):
+    """An answer whose JSON is taken at its word: a wrong shape fails the test."""
+
+    json: Any
+
+
 @dataclass
 class Caller:
     """Someone who calls the API, with what they are signed in as."""
@@ -65,19 +71,24 @@ class Caller:
     headers: dict[str, str]
     user: User
 
-    def get(self, path: str, **kwargs: Any) -> TestResponse:
+    @property
+    def nobody(self) -> "Caller":
+        """The same client, not signed in."""
+        return Caller(self.client, {}, self.user)
+
+    def get(self, path: str, **kwargs: Any) -> Answer:
         return self._call("GET", path, **kwargs)
 
-    def post(self, path: str, **kwargs: Any) -> TestResponse:
+    def post(self, path: str, **kwargs: Any) -> Answer:
         return self._call("POST", path, **kwargs)
 
-    def patch(self, path: str, **kwargs: Any) -> TestResponse:
+    def patch(self, path: str, **kwargs: Any) -> Answer:
         return self._call("PATCH", path, **kwargs)
 
-    def delete(self, path: str, **kwargs: Any) -> TestResponse:
+    def delete(self, path: str, **kwargs: Any) -> Answer:
         return self._call("DELETE", path, **kwargs)
 
-    def generate(self, headers: dict[str, str] | None = None, **body: Any) -> TestResponse:
+    def generate(self, headers: dict[str, str] | None = None, **body: Any) -> Answer:
         """Ask for a picture; the prompt and a small size need not be said."""
         return self.post(
             "/api/images/generations",
@@ -87,11 +98,12 @@ class Caller:
 
     def _call(
         self, method: str, path: str, *, headers: dict[str, str] | None = None, **kwargs: Any
-    ) -> TestResponse:
+    ) -> Answer:
         # Read to the end, so that files are closed as a server would.
-        return self.client.open(
+        answer = self.client.open(
             path, method=method, headers=self.headers | (headers or {}), buffered=True, **kwargs
         )
+        return cast(Answer, answer)
 
 
 @pytest.fixture
@@ -135,10 +147,13 @@ def sign_in(app: Flask, storage: Storage) -> Callable[..., Caller]:
     """Make an account and a caller signed in to it."""
 
     def make(
-        email: str, role: Role = Role.USER, permissions: tuple[str, ...] = (GENERATE_IMAGES,)
+        email: str,
+        role: Role = Role.USER,
+        permissions: tuple[str, ...] = (GENERATE_IMAGES,),
+        password: str | None = None,
     ) -> Caller:
         user = storage.users.create(
-            email=email, name=email, role=role, permissions=permissions, password="a password"
+            email=email, name=email, role=role, permissions=permissions, password=password
         )
         with app.test_request_context():
             token, _ = issue_token(user)

@@ -1,0 +1,94 @@
+"""The admin's configuration: Open WebUI's flat fields, with keys that stay secret."""
+
+import pytest
+
+from darkroom.configuration import FIELDS
+from storage import Storage
+from tests.api.conftest import Caller
+
+KEY = "sk-proj-0123456789abcdef"
+UPDATE = "/api/images/config/update"
+
+
+def test_every_field_is_read_and_written_back_unchanged(admin: Caller) -> None:
+    before = admin.get("/api/images/config").json
+
+    after = admin.post(UPDATE, json=before)
+
+    assert set(before) == {each.name for each in FIELDS}
+    assert (after.status_code, after.json) == (200, before)
+
+
+def test_a_key_is_masked_and_its_mask_keeps_it(admin: Caller, storage: Storage) -> None:
+    shown = admin.post(UPDATE, json={"IMAGES_OPENAI_API_KEY": KEY}).json["IMAGES_OPENAI_API_KEY"]
+
+    admin.post(UPDATE, json={"IMAGES_OPENAI_API_KEY": shown, "IMAGE_SIZE": "512x512"})
+
+    assert shown == "********cdef"
+    assert storage.config.values()["IMAGES_OPENAI_API_KEY"] == KEY
+    assert storage.config.values()["IMAGE_SIZE"] == "512x512"
+
+
+def test_an_empty_key_removes_it(admin: Caller, storage: Storage) -> None:
+    admin.post(UPDATE, json={"IMAGES_OPENAI_API_KEY": KEY})
+
+    shown = admin.post(UPDATE, json={"IMAGES_OPENAI_API_KEY": ""}).json
+
+    assert shown["IMAGES_OPENAI_API_KEY"] == ""
+    assert storage.config.values()["IMAGES_OPENAI_API_KEY"] == ""
+
+
+def test_a_configured_engine_offers_its_models_at_once(admin: Caller) -> None:
+    admin.post(UPDATE, json={"IMAGES_OPENAI_API_KEY": KEY, "IMAGE_GENERATION_ENGINE": "openai"})
+
+    models = admin.get("/api/images/models").json
+
+    assert models[0]["engine"] == "openai"
+    assert {"openai", "builtin"} == {each["engine"] for each in models}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ENABLE_IMAGE_GENERATION", "yes"),
+        ("IMAGE_GENERATION_ENGINE", "nothing-like-it"),
+        ("IMAGE_GENERATION_ENGINE", ""),
+        ("IMAGE_EDIT_ENGINE", "nothing-like-it"),
+        ("IMAGE_SIZE", "big"),
+        ("IMAGE_STEPS", 0),
+        ("IMAGES_OPENAI_API_BASE_URL", "ftp://example.org"),
+        ("IMAGES_OPENAI_API_BASE_URL", "http://["),
+        ("IMAGES_OPENAI_API_PARAMS", [1]),
+        ("COMFYUI_WORKFLOW_NODES", {"a": 1}),
+        ("IMAGES_OPENAI_API_KEI", "x"),
+    ],
+)
+def test_a_value_at_fault_is_named_and_nothing_is_changed(
+    admin: Caller, name: str, value: object
+) -> None:
+    before = admin.get("/api/images/config").json
+
+    answer = admin.post(UPDATE, json={"IMAGE_SIZE": "512x512", name: value})
+
+    assert answer.status_code == 400
+    assert answer.json["param"].split(".")[0] == name
+    assert admin.get("/api/images/config").json == before
+
+
+def test_verify_says_of_each_enabled_engine_whether_it_answers(admin: Caller) -> None:
+    (result,) = admin.post("/api/images/verify").json
+
+    assert (result["engine"], result["ok"]) == ("builtin", True)
+
+
+def test_verify_says_why_an_engine_cannot_be_used(admin: Caller) -> None:
+    (result,) = admin.post("/api/images/verify", json={"engine": "openai"}).json
+
+    assert result["ok"] is False
+    assert "IMAGES_OPENAI_API_KEY" in result["detail"]
+
+
+def test_verify_knows_which_engines_there_are(admin: Caller) -> None:
+    answer = admin.post("/api/images/verify", json={"engine": "nothing-like-it"})
+
+    assert (answer.status_code, answer.json["param"]) == (400, "engine")

@@ -1,0 +1,255 @@
+"""Asking for pictures, as Open WebUI's clients do, and beyond."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from flask import Flask
+from PIL import Image
+
+from darkroom.domain import JobStatus
+from darkroom.settings import Settings
+from storage import Storage
+from tests.api.conftest import Caller, InlineQueue
+
+
+@pytest.mark.parametrize("prefix", ["/api/images", "/api/v1/images"])
+def test_a_prompt_becomes_a_picture_of_the_requested_size(anna: Caller, prefix: str) -> None:
+    answer = anna.post(
+        f"{prefix}/generations",
+        json={"prompt": "a lighthouse", "model": "builtin/placeholder", "size": "320x200", "n": 1},
+    )
+
+    assert answer.status_code == 200
+    (picture,) = answer.json
+    assert set(picture) == {"url", "id", "name", "content_type"}
+    assert picture["url"] == f"/api/v1/files/{picture['id']}/content"
+    content = anna.get(picture["url"])
+    assert content.content_type == picture["content_type"] == "image/png"
+    assert Image.open(io.BytesIO(content.data)).size == (320, 200)
+
+
+def test_several_pictures_come_in_order_with_seeds_that_follow(anna: Caller) -> None:
+    answer = anna.generate(n=3, seed=7)
+
+    job = anna.get(f"/api/v1/jobs/{answer.headers['Darkroom-Job']}").json
+    assert [each["seed"] for each in job["images"]] == [7, 8, 9]
+    assert [each["id"] for each in job["images"]] == [each["id"] for each in answer.json]
+
+
+def test_the_requested_model_is_used_and_recorded(anna: Caller) -> None:
+    answer = anna.generate(model="placeholder")
+
+    job = anna.get(f"/api/v1/jobs/{answer.headers['Darkroom-Job']}").json
+    assert (job["engine"], job["model"]) == ("builtin", "placeholder")
+
+
+def test_an_unknown_model_is_refused_with_the_next_step(anna: Caller, queue: InlineQueue) -> None:
+    answer = anna.generate(model="dall-e-9")
+
+    assert answer.status_code == 400
+    assert answer.json["code"] == "model_not_found"
+    assert answer.json["param"] == "model"
+    assert "/api/images/models" in answer.json["detail"]
+    assert queue.sent == []
+
+
+def test_the_configured_size_is_the_default(anna: Caller, admin: Caller) -> None:
+    admin.post("/api/images/config/update", json={"IMAGE_SIZE": "96x64"})
+
+    answer = anna.generate(size=None)
+
+    job = anna.get(f"/api/v1/jobs/{answer.headers['Darkroom-Job']}").json
+    assert (job["images"][0]["width"], job["images"][0]["height"]) == (96, 64)
+
+
+def test_what_the_model_cannot_do_is_said_in_the_answer_and_in_the_job(anna: Caller) -> None:
+    answer = anna.generate(quality="hd")
+
+    assert answer.status_code == 200
+    assert "quality" in answer.headers["Warning"]
+    job = anna.get(f"/api/v1/jobs/{answer.headers['Darkroom-Job']}").json
+    assert "quality" in job["warnings"][0]
+
+
+def test_a_strict_request_is_refused_instead(anna: Caller, queue: InlineQueue) -> None:
+    answer = anna.generate(quality="hd", strict=True)
+
+    assert answer.status_code == 400
+    assert (answer.json["code"], answer.json["param"]) == ("parameter_unsupported", "quality")
+    assert queue.sent == []
+
+
+def test_metadata_comes_back_and_links_the_picture_to_its_message(anna: Caller) -> None:
+    wanted = {"chat_id": "chat-1", "message_id": "message-2", "mine": [1, {"a": None}]}
+
+    answer = anna.generate(metadata=wanted)
+    anna.generate(metadata={"chat_id": "another"})
+
+    assert anna.get(f"/api/v1/jobs/{answer.headers['Darkroom-Job']}").json["metadata"] == wanted
+    listed = anna.get("/api/v1/files/?chat_id=chat-1&message_id=message-2").json
+    assert [each["id"] for each in listed] == [answer.json[0]["id"]]
+
+
+def test_a_failed_job_is_a_problem_that_names_engine_and_cause(
+    make_app: Callable[[Settings], Flask],
+    settings: Settings,
+    queue: InlineQueue,
+    sign_in: Callable[..., Caller],
+) -> None:
+    scripted = replace(settings, builtin_script=True)
+    queue.settings = scripted
+    caller = sign_in("bo@example.org")
+    caller.client = make_app(scripted).test_client()
+
+    answer = caller.generate(prompt="a ship [fault=ContentRefused]")
+
+    assert answer.status_code == 400
+    assert answer.content_type == "application/problem+json"
+    assert answer.json["code"] == "content_refused"
+    assert answer.json["engine"] == "builtin"
+    job = caller.get(answer.json["job"]).json
+    assert job["status"] == "failed"
+    assert job["error"]["code"] == "content_refused"
+
+
+def test_a_prompt_alone_never_scripts_the_built_in_engine(anna: Caller) -> None:
+    answer = anna.generate(prompt="a ship [fault=ContentRefused] [latency=60]")
+
+    assert answer.status_code == 200
+
+
+class TestWaiting:
+    """A wait that ends never ends the job."""
+
+    def test_respond_async_answers_at_once_with_a_link_to_poll(
+        self, anna: Caller, queue: InlineQueue
+    ) -> None:
+        queue.is_held = True
+
+        answer = anna.generate(headers={"Prefer": "respond-async"})
+
+        assert answer.status_code == 202
+        assert answer.headers["Preference-Applied"] == "respond-async"
+        assert answer.headers["Location"] == answer.json["url"]
+        assert anna.get(answer.headers["Location"]).json["status"] == "queued"
+        queue.run(queue.sent[0])
+        finished = anna.get(answer.headers["Location"]).json
+        assert finished["status"] == "succeeded"
+        assert anna.get(finished["images"][0]["url"]).status_code == 200
+
+    def test_a_wait_that_ends_answers_202_and_keeps_the_late_result(
+        self, anna: Caller, queue: InlineQueue
+    ) -> None:
+        queue.is_held = True
+
+        answer = anna.generate(headers={"Prefer": "wait=0"})
+
+        assert answer.status_code == 202
+        assert answer.headers["Preference-Applied"] == "wait=0"
+        queue.run(queue.sent[0])
+        assert anna.get(answer.headers["Location"]).json["status"] == "succeeded"
+
+    def test_a_wait_is_never_longer_than_the_server_allows(
+        self, anna: Caller, settings: Settings
+    ) -> None:
+        answer = anna.generate(headers={"Prefer": "wait=86400, respond-async"})
+
+        assert answer.status_code == 200
+        assert answer.headers["Preference-Applied"] == f"respond-async, wait={settings.wait_s:.0f}"
+
+    def test_a_preference_that_makes_no_sense_is_refused(self, anna: Caller) -> None:
+        answer = anna.generate(headers={"Prefer": "wait=soon"})
+
+        assert (answer.status_code, answer.json["param"]) == (400, "Prefer")
+
+    def test_a_job_is_accepted_while_the_broker_is_away(
+        self, anna: Caller, queue: InlineQueue, storage: Storage
+    ) -> None:
+        queue.is_away = True
+
+        answer = anna.generate(headers={"Prefer": "wait=0"})
+
+        assert answer.status_code == 202
+        (waiting,) = storage.jobs.unsent(older_than_s=-1)
+        assert (waiting.id, waiting.status) == (answer.json["id"], JobStatus.QUEUED)
+
+
+class TestIdempotency:
+    """A repeated call with the same key is the same call."""
+
+    def test_the_same_request_gets_the_same_job(self, anna: Caller, queue: InlineQueue) -> None:
+        first = anna.generate(headers={"Idempotency-Key": "k1"})
+        second = anna.generate(headers={"Idempotency-Key": "k1"})
+
+        assert second.status_code == 200
+        assert second.json == first.json
+        assert len(queue.sent) == 1
+
+    def test_a_repeat_while_the_job_runs_waits_for_it(
+        self, anna: Caller, queue: InlineQueue
+    ) -> None:
+        queue.is_held = True
+        first = anna.generate(headers={"Idempotency-Key": "k1", "Prefer": "respond-async"})
+        queue.run(queue.sent[0])
+
+        second = anna.generate(headers={"Idempotency-Key": "k1"})
+
+        assert second.headers["Darkroom-Job"] == first.json["id"]
+        assert second.status_code == 200
+
+    def test_another_request_with_the_key_is_refused(self, anna: Caller) -> None:
+        anna.generate(headers={"Idempotency-Key": "k1"})
+
+        answer = anna.generate(prompt="another", headers={"Idempotency-Key": "k1"})
+
+        assert (answer.status_code, answer.json["code"]) == (422, "idempotency_conflict")
+
+    def test_the_key_of_another_user_is_another_key(
+        self, anna: Caller, sign_in: Callable[..., Caller], queue: InlineQueue
+    ) -> None:
+        anna.generate(headers={"Idempotency-Key": "k1"})
+
+        answer = sign_in("bo@example.org").generate(headers={"Idempotency-Key": "k1"})
+
+        assert answer.status_code == 200
+        assert len(queue.sent) == 2
+
+
+class TestEditing:
+    """Edits are validated, and refused while no engine can edit."""
+
+    def test_without_an_engine_that_edits_the_answer_says_so(self, anna: Caller) -> None:
+        answer = anna.post(
+            "/api/images/edit", json={"prompt": "add a boat", "image": "data:image/png;base64,AA"}
+        )
+
+        assert answer.status_code == 400
+        assert "edit" in answer.json["detail"]
+
+    @pytest.mark.parametrize(
+        ("image", "param"), [(None, "image"), ([], "image"), ([""], "image.0"), (5, "image.0")]
+    )
+    def test_the_input_image_is_validated(self, anna: Caller, image: object, param: str) -> None:
+        answer = anna.post("/api/images/edit", json={"prompt": "add a boat", "image": image})
+
+        assert (answer.status_code, answer.json["param"]) == (400, param)
+
+    def test_an_engine_whose_driver_cannot_edit_does_not_count(
+        self, anna: Caller, admin: Caller, queue: InlineQueue
+    ) -> None:
+        admin.post("/api/images/config/update", json={"IMAGES_OPENAI_API_KEY": "sk-" + "a" * 20})
+
+        answer = anna.post("/api/images/edit", json={"prompt": "add a boat", "image": "AAAA"})
+
+        assert answer.status_code == 400
+        assert queue.sent == []
+        assert not any(each["can_edit"] for each in anna.get("/api/images/models").json)
+
+
+def test_a_worker_is_told_which_request_made_the_job(anna: Caller, storage: Storage) -> None:
+    answer = anna.generate(headers={"X-Request-ID": "trace-1"})
+
+    assert answer.headers["X-Request-ID"] == "trace-1"
+    assert storage.jobs.get(answer.headers["Darkroom-Job"]).request_id == "trace-1"

@@ -1,0 +1,133 @@
+"""Waiting calls are woken by news, by the database when that is lost, and when all stops."""
+
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import fakeredis
+import pytest
+import redis
+
+from api.waiting import Waiter
+from darkroom import bus
+
+PATIENCE_S = 20
+
+
+class Rows:
+    """Stands in for the jobs table: which jobs are finished."""
+
+    def __init__(self) -> None:
+        self.finished: set[str] = set()
+        self.asked = threading.Event()
+
+    def finished_among(self, job_ids: Collection[str]) -> set[str]:
+        found = self.finished & set(job_ids)
+        self.asked.set()
+        return found
+
+
+@pytest.fixture
+def rows() -> Rows:
+    return Rows()
+
+
+@pytest.fixture
+def server() -> fakeredis.FakeServer:
+    return fakeredis.FakeServer()
+
+
+@pytest.fixture
+def broker(server: fakeredis.FakeServer) -> "redis.Redis":
+    client: redis.Redis = fakeredis.FakeRedis(server=server, decode_responses=True)
+    return client
+
+
+@contextmanager
+def waiter_of(broker: "redis.Redis", rows: Rows, *, capacity: int = 8) -> Iterator[Waiter]:
+    waiter = Waiter(subscribe=broker.pubsub, finished_among=rows.finished_among, capacity=capacity)
+    yield waiter
+    waiter.drain()
+
+
+def waiting(waiter: Waiter, job_id: str) -> threading.Thread:
+    thread = threading.Thread(target=waiter.wait, args=(job_id, PATIENCE_S))
+    thread.start()
+    return thread
+
+
+def ended(thread: threading.Thread) -> bool:
+    thread.join(PATIENCE_S / 2)
+    return not thread.is_alive()
+
+
+def test_a_job_that_is_finished_already_is_not_waited_for(
+    broker: "redis.Redis", rows: Rows
+) -> None:
+    rows.finished.add("a")
+
+    with waiter_of(broker, rows) as waiter:
+        waiter.wait("a", PATIENCE_S)
+
+
+def test_news_of_a_job_wakes_who_waits_for_it_and_nobody_else(
+    broker: "redis.Redis", rows: Rows
+) -> None:
+    with waiter_of(broker, rows) as waiter:
+        first, second = waiting(waiter, "a"), waiting(waiter, "b")
+        while not broker.publish(bus.FINISHED, "nobody"):
+            pass  # nobody listens yet
+        rows.finished.add("a")
+        broker.publish(bus.FINISHED, "a")
+
+        assert ended(first)
+        assert second.is_alive()
+        waiter.drain()
+        assert ended(second)
+
+
+def test_lost_news_is_made_up_for_by_the_database(broker: "redis.Redis", rows: Rows) -> None:
+    with waiter_of(broker, rows) as waiter:
+        thread = waiting(waiter, "a")
+        assert rows.asked.wait(PATIENCE_S)
+        rows.finished.add("a")
+
+        assert ended(thread)
+
+
+def test_without_redis_the_database_is_asked(
+    server: fakeredis.FakeServer, broker: "redis.Redis", rows: Rows
+) -> None:
+    server.connected = False
+
+    with waiter_of(broker, rows) as waiter:
+        thread = waiting(waiter, "a")
+        assert rows.asked.wait(PATIENCE_S)
+        rows.finished.add("a")
+
+        assert ended(thread)
+
+
+def test_a_stopping_process_lets_all_its_callers_answer(broker: "redis.Redis", rows: Rows) -> None:
+    with waiter_of(broker, rows) as waiter:
+        threads = [waiting(waiter, name) for name in "abc"]
+        assert rows.asked.wait(PATIENCE_S)
+
+        waiter.drain()
+
+        assert all(ended(thread) for thread in threads)
+        with waiter.place() as is_free:
+            assert not is_free
+
+
+def test_a_caller_that_hung_up_is_waited_for_no_longer(broker: "redis.Redis", rows: Rows) -> None:
+    with waiter_of(broker, rows) as waiter:
+        waiter.wait("a", PATIENCE_S, is_gone=lambda: True)
+
+
+def test_places_to_wait_in_are_limited_and_given_back(broker: "redis.Redis", rows: Rows) -> None:
+    with waiter_of(broker, rows, capacity=1) as waiter:
+        with waiter.place() as first, waiter.place() as second:
+            assert (first, second) == (True, False)
+        with waiter.place() as third:
+            assert third

@@ -1,7 +1,7 @@
 """The port every image engine fills.
 
-A driver is a class that takes an `EngineConfig` and fills `Engine`. It is found by the name it
-has among the entry points of the group `darkroom.engines`; ours are declared in
+A driver is a class that takes an `EngineConfig` and the `Catalog`, and fills `Engine`. It is found
+by the name it has among the entry points of the group `darkroom.engines`; ours are declared in
 `pyproject.toml` and enter by the same door as anyone else's.
 """
 
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darkroom.configuration import EngineConfig
-from darkroom.domain import Capabilities, GeneratedImage, ImageRequest, Model, Progress
+from darkroom.domain import GeneratedImage, ImageRequest, Model, Operation, Progress
+from engines.catalog import Catalog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,40 +32,60 @@ class Task:
 
 
 class Engine(ABC):
-    """One image engine, reached with one configuration. Safe to use from several threads."""
+    """One image engine, reached with one configuration. Safe to use from several threads.
+
+    Making one is cheap and asks nobody; a configuration that cannot work shows in `missing`.
+    """
 
     #: Whether a call costs money. A paid call that may have happened is never repeated.
     paid: ClassVar[bool] = True
 
-    #: Whether the engine has what it needs to be used.
-    is_configured: bool
+    #: What the driver can be asked to do, whatever its models could.
+    operations: ClassVar[frozenset[Operation]] = frozenset({Operation.GENERATE})
 
-    def __init__(self, config: EngineConfig) -> None:
+    #: Whether it may be asked for models that it does not list.
+    takes_unlisted: ClassVar[bool] = True
+
+    #: Why it cannot be used yet and what to set, in one sentence; None when it can.
+    missing: str | None = None
+
+    def __init__(self, config: EngineConfig, catalog: Catalog) -> None:
         self.config = config
-        self.is_configured = True
+        self.catalog = catalog
 
-    @abstractmethod
+    @property
+    def is_configured(self) -> bool:
+        """Whether the engine has what it needs to be used."""
+        return self.missing is None
+
     def models(self) -> Sequence[Model]:
         """The models it offers, best first."""
+        return self.catalog.models(self.config.name)
 
-    def capabilities(self, model: str) -> Capabilities:
-        """What `model` can do; one it does not list may be anything the engine can do at most."""
+    def model(self, model_id: str) -> Model | None:
+        """What is known of `model_id`, or what to assume of it; None when it cannot be asked for.
+
+        A model that is not listed passes through with all that the engine can do at most.
+        """
         for each in self.models():
-            if each.id == model:
-                return each.capabilities
-        return Capabilities()
+            if each.id == model_id:
+                return each
+        if self.takes_unlisted:
+            return self.catalog.model(self.config.name, model_id)
+        return None
 
     @abstractmethod
     def check(self) -> str:
         """Ask the engine whether it can be used, at no cost, within 10 s.
 
-        Returns a sentence that says what answered. Raises EngineUnreachable or Misconfigured.
+        Returns a sentence that says what answered. Raises the EngineError that a job would meet:
+        EngineUnreachable, Misconfigured, EngineBusy …
         """
 
     @abstractmethod
     def generate(self, task: Task, progress: Progress) -> list[GeneratedImage]:
         """Draw `task.request.count` pictures and return them encoded, in order.
 
-        Blocks for at most `task.timeout_s`. Raises the most specific EngineError; lets what
-        `progress` raises pass.
+        Returns fewer, but at least one, when the engine drew only some of them. Blocks for at most
+        `task.timeout_s`. Raises the most specific EngineError; lets what `progress` raises pass.
         """

@@ -1,0 +1,148 @@
+"""What each known model can do.
+
+This is data, and vendors change it: an admin adds or corrects models with a file (`Catalog.load`),
+and a model that nobody described passes through with all that its engine can do at most.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+from darkroom.domain import Capabilities, FreeSizes, Model, Size
+from engines.catalog_file import Correction, read_corrections
+
+
+def _sizes(text: str) -> tuple[Size, ...]:
+    return tuple(Size.parse(each) for each in text.split())
+
+
+PLACEHOLDER = Capabilities(
+    sizes=FreeSizes(min_edge=64, max_edge=4096),
+    negative_prompt=True,
+    seed=True,
+    max_steps=150,
+    output_formats=("png", "jpeg", "webp"),
+    backgrounds=("auto", "opaque", "transparent"),
+)
+
+DALL_E_2 = Capabilities(
+    sizes=_sizes("1024x1024 512x512 256x256"),
+    max_prompt_chars=1000,
+    qualities=("standard",),
+    max_input_images=1,
+)
+
+#: The vendor draws one picture per call; the driver calls as often as pictures are asked for.
+DALL_E_3 = Capabilities(
+    sizes=_sizes("1024x1024 1792x1024 1024x1792"),
+    max_prompt_chars=4000,
+    qualities=("standard", "hd"),
+)
+
+GPT_IMAGE_1 = Capabilities(
+    sizes=_sizes("1024x1024 1536x1024 1024x1536"),
+    qualities=("auto", "low", "medium", "high"),
+    output_formats=("png", "jpeg", "webp"),
+    backgrounds=("auto", "opaque", "transparent"),
+    max_input_images=16,
+)
+
+GPT_IMAGE_2 = replace(
+    GPT_IMAGE_1,
+    sizes=FreeSizes(
+        multiple=16,
+        min_edge=16,
+        max_edge=3840,
+        min_pixels=655_360,
+        max_pixels=8_294_400,
+        max_aspect=3.0,
+    ),
+)
+
+#: It also draws gif and svg, which are left out: they are no still pictures made of pixels.
+GPT_IMAGE_2_5 = replace(GPT_IMAGE_2, qualities=(*GPT_IMAGE_2.qualities, "xhigh", "max"))
+
+#: What a server that speaks OpenAI's API may be able to do, whatever its models are called.
+ANY_OPENAI = Capabilities(
+    qualities=("auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"),
+    output_formats=("png", "jpeg", "webp"),
+    backgrounds=("auto", "opaque", "transparent"),
+    max_input_images=16,
+)
+
+UNLISTED: Mapping[str, Capabilities] = {"openai": ANY_OPENAI}
+
+
+def _openai(
+    model_id: str, name: str, capabilities: Capabilities, retired_on: str | None = None
+) -> Model:
+    return Model(
+        id=model_id, name=name, engine="openai", capabilities=capabilities, retired_on=retired_on
+    )
+
+
+#: Best first: an engine's first model is its default.
+KNOWN: tuple[Model, ...] = (
+    Model(
+        id="placeholder",
+        name="Placeholder (not an AI model)",
+        engine="builtin",
+        capabilities=PLACEHOLDER,
+    ),
+    _openai("gpt-image-2", "GPT Image 2", GPT_IMAGE_2),
+    _openai("gpt-image-2-2026-04-21", "GPT Image 2 (2026-04-21)", GPT_IMAGE_2),
+    # Nobody documented which qualities 2.6 takes; those of 2 are sure.
+    _openai("gpt-image-2.6-sunburst", "GPT Image 2.6 Sunburst", GPT_IMAGE_2),
+    _openai("gpt-image-2.6-flare", "GPT Image 2.6 Flare", GPT_IMAGE_2),
+    _openai("gpt-image-2.5-sunburst", "GPT Image 2.5 Sunburst", GPT_IMAGE_2_5),
+    _openai(
+        "gpt-image-2.5-sunburst-2026-09-08", "GPT Image 2.5 Sunburst (2026-09-08)", GPT_IMAGE_2_5
+    ),
+    _openai("gpt-image-2.5-flare", "GPT Image 2.5 Flare", GPT_IMAGE_2_5),
+    _openai("gpt-image-2.5-flare-2026-09-08", "GPT Image 2.5 Flare (2026-09-08)", GPT_IMAGE_2_5),
+    _openai("gpt-image-1.5", "GPT Image 1.5", GPT_IMAGE_1),
+    _openai("gpt-image-1-mini", "GPT Image 1 mini", GPT_IMAGE_1),
+    # An alias that moves on; every GPT model draws the sizes of the first.
+    _openai("chatgpt-image-latest", "ChatGPT Image (latest)", GPT_IMAGE_1),
+    _openai("gpt-image-1", "GPT Image 1", GPT_IMAGE_1, "2026-10-23"),
+    _openai("dall-e-3", "DALL·E 3", DALL_E_3, "2026-05-12"),
+    _openai("dall-e-2", "DALL·E 2", DALL_E_2, "2026-05-12"),
+)
+
+
+class Catalog:
+    """The known models of every engine, as an admin corrected them."""
+
+    def __init__(self, models: Iterable[Model] = KNOWN) -> None:
+        self._engines: dict[str, dict[str, Model]] = {}
+        for each in models:
+            self._engines.setdefault(each.engine, {})[each.id] = each
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Self:
+        """The known models, corrected by the file at `path` when there is one.
+
+        Raises SettingsError that names the file and the entry at fault.
+        """
+        catalog = cls()
+        for each in read_corrections(path) if path else ():
+            catalog._correct(each)
+        return catalog
+
+    def models(self, engine: str) -> tuple[Model, ...]:
+        """The models described for `engine`, best first; those an admin added come last."""
+        return tuple(self._engines.get(engine, {}).values())
+
+    def model(self, engine: str, model_id: str) -> Model:
+        """What is known of a model; one that nobody described may do all its engine can."""
+        described = self._engines.get(engine, {}).get(model_id)
+        if described is not None:
+            return described
+        capabilities = UNLISTED.get(engine, Capabilities())
+        return Model(id=model_id, name=model_id, engine=engine, capabilities=capabilities)
+
+    def _correct(self, correction: Correction) -> None:
+        before = self.model(correction.engine, correction.model_id)
+        after = correction.apply(before)
+        self._engines.setdefault(after.engine, {})[after.id] = after

@@ -1,0 +1,115 @@
+"""How every remote engine is called over HTTP.
+
+One call is one request: it is never repeated and never redirected, ends at its deadline whatever
+the server does, and fails with an `EngineError` that says whether the engine may have worked.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, wait
+from threading import Thread
+
+import orjson
+import requests
+from requests.auth import AuthBase
+
+from engines.answers import Answer
+from engines.exchange import Body, Exchange
+from engines.scrubbing import Scrubber
+
+CONNECT_TIMEOUT_S = 10.0
+#: How often a waiting call lets its caller stop it.
+TICK_S = 0.5
+#: Ten large pictures in base64.
+LARGEST_ANSWER_BYTES = 256 * 1024 * 1024
+
+
+class _Headers(AuthBase):
+    """Our own headers for one request.
+
+    It is an auth object even when it has nothing to add: without one, requests looks into the
+    user's `.netrc` and may replace the engine's key by what it finds there. The environment is
+    trusted otherwise, because people behind a proxy need `HTTPS_PROXY` and their own certificates.
+    """
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self.headers = headers
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(self.headers)
+        return request
+
+
+class Http:
+    """Calls one engine. Safe to use from several threads."""
+
+    def __init__(
+        self, engine: str, *, headers: Mapping[str, str], secrets: Iterable[str] = ()
+    ) -> None:
+        """`headers` sign the calls; `secrets` never come through `scrub`."""
+        self.engine = engine
+        self.scrub = Scrubber(secrets)
+        self._headers = headers
+
+    def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        timeout_s: float,
+        json: object = None,
+        signed: bool = True,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        largest_bytes: int = LARGEST_ANSWER_BYTES,
+        keep_waiting: Callable[[], None] = lambda: None,
+    ) -> Answer:
+        """Send one request and read its answer, whatever its status, within `timeout_s`.
+
+        `signed` sends the engine's credentials. `keep_waiting` is called about twice a second; what
+        it raises ends the wait and passes, and the answer is dropped when it comes.
+
+        Raises EngineUnreachable when nothing was sent or nothing was asked to be drawn,
+        OutcomeUnknown when a body was sent and its answer lost, Misconfigured for an address that
+        cannot be used, EngineFailed for an answer over `largest_bytes`.
+        """
+        headers = dict(self._headers) if signed else {}
+        if json is not None:
+            headers["Content-Type"] = "application/json"
+        exchange = Exchange(
+            engine=self.engine,
+            method=method,
+            url=url,
+            auth=_Headers(headers),
+            body=None if json is None else Body(orjson.dumps(json)),
+            deadline=time.monotonic() + timeout_s,
+            connect_timeout_s=connect_timeout_s,
+            largest_bytes=largest_bytes,
+        )
+        return _run_in_background(exchange, keep_waiting)
+
+
+def _run_in_background(exchange: Exchange, keep_waiting: Callable[[], None]) -> Answer:
+    """Run `exchange` where it cannot hold up the caller, who may lose patience or interest.
+
+    A thread that nobody waits for any more ends when the server hangs up or falls silent until the
+    deadline. It is a daemon, so that it does not hold up the end of the process either.
+    """
+    future: Future[Answer] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(exchange.run())
+        except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
+            future.set_exception(error)
+
+    Thread(target=work, name=f"http-{exchange.engine}", daemon=True).start()
+    try:
+        while not wait([future], timeout=min(TICK_S, max(exchange.left_s, 0.0))).done:
+            keep_waiting()
+            if exchange.left_s <= 0:
+                break
+    finally:
+        exchange.abandon()
+    if not future.done():
+        raise exchange.late()
+    return future.result()

@@ -1,0 +1,176 @@
+"""OpenAI's Images API, and the many servers that speak it: Azure, LocalAI, gateways."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from darkroom.configuration import EngineConfig
+from darkroom.domain import GeneratedImage, ImageRequest, Model, Progress
+from darkroom.errors import EngineError, EngineUnreachable, OutcomeUnknown
+from engines.base import Engine, Task
+from engines.catalog import Catalog
+from engines.http import Http
+from engines.openai_address import Address
+from engines.openai_errors import ADDRESS_SETTING, KEY_SETTING, error_for
+from engines.openai_pictures import PictureReader
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+VERSION_SETTING = "DARKROOM_IMAGES_OPENAI_API_VERSION"
+#: What an admin's extra fields cannot replace: the caller's words, and the form of the answer.
+OURS = frozenset({"model", "prompt", "n", "stream"})
+
+
+class OpenAIImages(Engine):
+    """Draws with OpenAI's models. Options: `api_version`, `params` (extra fields of the body)."""
+
+    def __init__(self, config: EngineConfig, catalog: Catalog) -> None:
+        super().__init__(config, catalog)
+        key = config.api_key.strip()
+        try:
+            self.address = Address.parse(
+                config.base_url or DEFAULT_BASE_URL, str(config.options.get("api_version") or "")
+            )
+        except ValueError as error:
+            self.address = Address.parse(DEFAULT_BASE_URL)
+            self.missing = (
+                f"Engine {config.name!r} has no usable address: {error}; set {ADDRESS_SETTING}."
+            )
+        else:
+            self.missing = self._what_is_missing(key)
+        self.params: dict[str, Any] = {
+            name: value
+            for name, value in (config.options.get("params") or {}).items()
+            if name not in OURS
+        }
+        self._http = Http(config.name, headers=self.address.headers(key), secrets=[key])
+        self._reader = PictureReader(self._http, self.address)
+
+    def _what_is_missing(self, key: str) -> str | None:
+        name = self.config.name
+        if not key and self.address.is_vendor:
+            return f"Engine {name!r} has no key: set {KEY_SETTING}."
+        if not (key.isascii() and key.isprintable()):
+            return f"The key of engine {name!r} holds characters no key has: correct {KEY_SETTING}."
+        if self.address.is_classic_azure and not self.address.api_version:
+            return f"Engine {name!r} on Azure needs an API version: set {VERSION_SETTING}."
+        return None
+
+    def models(self) -> Sequence[Model]:
+        """The known models; without those that OpenAI switched off, where this is OpenAI."""
+        listed = super().models()
+        if not self.address.is_vendor:
+            return listed
+        today = datetime.now(UTC).date().isoformat()
+        return [each for each in listed if each.retired_on is None or each.retired_on > today]
+
+    def check(self) -> str:
+        """List the models, which is free."""
+        name = self.config.name
+        answer = self._http.call(
+            "GET", self.address.models(), connect_timeout_s=5.0, timeout_s=10.0
+        )
+        content = answer.json()
+        if (
+            answer.is_success
+            and isinstance(content, dict)
+            and isinstance(content.get("data"), list)
+        ):
+            return f"Engine {name!r} answers and lists {len(content['data'])} models."
+        error = error_for(answer, engine=name, model=None, scrub=self._http.scrub)
+        if isinstance(error, OutcomeUnknown):
+            # Nothing was asked to be drawn.
+            raise EngineUnreachable(
+                f"Engine {name!r} is out of order (status {answer.status}): try again later.",
+                upstream_status=answer.status,
+            )
+        raise error
+
+    def generate(self, task: Task, progress: Progress) -> list[GeneratedImage]:
+        """Draw in one call, or in as many as the model needs.
+
+        When a later call fails, the pictures of the earlier ones are returned: they are paid for.
+        """
+        deadline = time.monotonic() + task.timeout_s
+        images: list[GeneratedImage] = []
+        calls = _split(task.model, task.request)
+        for position, request in enumerate(calls):
+            progress(position / len(calls))
+            try:
+                images += self._draw(task, request, progress, deadline)
+            except EngineError as error:
+                if not images:
+                    raise
+                logger.warning(
+                    "Job %s keeps %d of %d pictures: %s",
+                    task.job_id,
+                    len(images),
+                    task.request.count,
+                    error.detail,
+                )
+                break
+        return images
+
+    def _draw(
+        self, task: Task, request: ImageRequest, progress: Progress, deadline: float
+    ) -> list[GeneratedImage]:
+        answer = self._http.call(
+            "POST",
+            self.address.generations(task.model),
+            json=_body(task.model, request) | self.params,
+            timeout_s=deadline - time.monotonic(),
+            keep_waiting=progress,
+        )
+        logger.info(
+            "Job %s: engine %s answered %d, request %s",
+            task.job_id,
+            self.config.name,
+            answer.status,
+            answer.headers.get("x-request-id"),
+        )
+        content = answer.json()
+        items = content.get("data") if isinstance(content, dict) else None
+        if not answer.is_success or not isinstance(items, list) or not items:
+            raise error_for(
+                answer,
+                engine=self.config.name,
+                model=self.model(task.model),
+                scrub=self._http.scrub,
+            )
+        # From here on the pictures are paid for, so nobody is asked whether to go on.
+        return self._reader.read(items[: request.count], deadline)
+
+
+def _split(model: str, request: ImageRequest) -> list[ImageRequest]:
+    """One request per call: `dall-e-3` draws a single picture each time."""
+    if model == "dall-e-3":
+        return [replace(request, count=1)] * request.count
+    return [request]
+
+
+def _body(model: str, request: ImageRequest) -> dict[str, Any]:
+    """What is sent for a fitted request.
+
+    OpenAI refuses fields it does not know, so what was not asked for is left out. The model is
+    always named: the vendor's own default is retired.
+    """
+    asked = {
+        "size": None if request.size is None else str(request.size),
+        "quality": request.quality,
+        "output_format": request.output_format,
+        "background": request.background,
+        # OpenAI has none of these; a compatible server may, and then its catalog entry says so.
+        "negative_prompt": request.negative_prompt,
+        "seed": request.seed,
+        "steps": request.steps,
+    }
+    body: dict[str, Any] = {"model": model, "prompt": request.prompt, "n": request.count}
+    body |= {name: value for name, value in asked.items() if value is not None}
+    if model.startswith("dall-e-"):
+        # The others always answer so, and refuse to be asked.
+        body["response_format"] = "b64_json"
+    return body

@@ -1,0 +1,225 @@
+"""Which engines there are, and which one draws what.
+
+Drivers are found by name among the entry points of the group `darkroom.engines`, and imported when
+they are first needed.
+"""
+
+import logging
+from collections.abc import Mapping
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+
+from darkroom.configuration import EngineConfig, ImagesConfig, Purpose, Value, assemble
+from darkroom.domain import Model, Operation
+from darkroom.errors import InvalidRequest, Misconfigured, UnknownModel
+from darkroom.settings import Settings
+from engines.base import Engine
+from engines.catalog import Catalog
+
+GROUP = "darkroom.engines"
+LISTING = "GET /api/images/models lists all there are"
+
+logger = logging.getLogger(__name__)
+
+
+def installed_engines() -> tuple[str, ...]:
+    """The engines that have a driver, in alphabetical order. Imports none of them."""
+    return tuple(sorted({each.name for each in entry_points(group=GROUP)}))
+
+
+class Registry:
+    """The drivers that are installed. Make one per process."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        #: The engine last made for each name, once for generating and once for editing: it is made
+        #: anew only when its configuration changed.
+        self._made: dict[str, list[Engine]] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """The engines that have a driver, in alphabetical order."""
+        return tuple(sorted(self._drivers))
+
+    def configure(self, values: Mapping[str, Value], settings: Settings) -> ImagesConfig:
+        """The configuration that these flat values and the settings add up to."""
+        built_in = EngineConfig(
+            name="builtin",
+            options={
+                "enabled": settings.enable_builtin,
+                "latency_s": settings.builtin_latency_s,
+                "script": settings.builtin_script,
+            },
+        )
+        return assemble(values, built_in, others=self.names())
+
+    def driver(self, name: str) -> type[Engine]:
+        """The class of an engine's driver.
+
+        Raises Misconfigured when there is none or it cannot be imported.
+        """
+        found = self._drivers.get(name)
+        if found is None:
+            known = ", ".join(self.names())
+            raise Misconfigured(f"No driver for engine {name!r} is installed; there are {known}.")
+        try:
+            driver: type[Engine] = found.load()
+        except (ImportError, AttributeError) as error:
+            logger.exception("The driver of engine %r cannot be imported", name)
+            raise Misconfigured(
+                f"The driver of engine {name!r} cannot be imported: install it again."
+            ) from error
+        return driver
+
+    def create(self, config: EngineConfig) -> Engine:
+        """The engine of that name, configured so. Asks nobody.
+
+        Raises Misconfigured when it has no driver or its driver cannot be imported.
+        """
+        made = self._made.get(config.name, [])
+        for engine in made:
+            if engine.config == config:
+                return engine
+        engine = self.driver(config.name)(config, self.catalog)
+        self._made[config.name] = [engine, *made[:1]]
+        return engine
+
+    def engines(self, config: ImagesConfig, operation: Operation = Operation.GENERATE) -> "Engines":
+        """The engines as they are configured now, for one operation."""
+        return Engines(self, config, operation)
+
+    @cached_property
+    def _drivers(self) -> Mapping[str, EntryPoint]:
+        return {each.name: each for each in entry_points(group=GROUP)}
+
+
+class Engines:
+    """The engines at one moment, for one operation."""
+
+    def __init__(self, registry: Registry, config: ImagesConfig, operation: Operation) -> None:
+        editing = operation is Operation.EDIT
+        self.operation = operation
+        self.purpose: Purpose = config.edit if editing else config.generation
+        #: The engine used when a request names none. It may not be enabled.
+        self.default_engine = self.purpose.engine or config.generation.engine
+        #: Those that can be used, by name; the default one first.
+        self.enabled: dict[str, Engine] = {}
+        self._missing: dict[str, str] = {}
+
+        configs = config.edit_engines if editing else config.engines
+        for name in sorted(configs, key=lambda each: each != self.default_engine):
+            try:
+                engine = registry.create(configs[name])
+            except Misconfigured as error:
+                self._missing[name] = error.detail
+                continue
+            if operation not in engine.operations:
+                self._missing[name] = f"Engine {name!r} cannot {operation} pictures."
+            elif engine.missing is None:
+                self.enabled[name] = engine
+            else:
+                self._missing[name] = engine.missing
+
+    def get(self, name: str) -> Engine:
+        """The enabled engine called `name`.
+
+        Raises Misconfigured that says what to set when it is not enabled.
+        """
+        if name in self.enabled:
+            return self.enabled[name]
+        enabled = ", ".join(self.enabled) or "none"
+        editing = self.operation is Operation.EDIT
+        setting = f"DARKROOM_IMAGE_{'EDIT' if editing else 'GENERATION'}_ENGINE"
+        raise Misconfigured(
+            f"{self._why_not(name)} To use another engine by default, set {setting}; enabled"
+            f" engines: {enabled}."
+        )
+
+    def models(self) -> list[Model]:
+        """What all enabled engines offer for this operation; the default engine's come first."""
+        return [model for engine in self.enabled.values() for model in self._offers(engine)]
+
+    def resolve(self, model: str | None = None, engine: str | None = None) -> tuple[str, Model]:
+        """The name of the engine that serves a request, and the model it uses.
+
+        `model` is `engine/model`, or an id that one enabled engine offers; with `engine` given it
+        may be any model of that engine. Without either, the configured default is used.
+
+        Raises UnknownModel or InvalidRequest for the caller's mistakes, and Misconfigured when the
+        default cannot be used.
+        """
+        if engine:
+            return self._resolve_within(engine, model)
+        if model:
+            return self._resolve_anywhere(model)
+        chosen = self.get(self.default_engine)
+        if self.purpose.model:
+            return self._choose(chosen, self.purpose.model)
+        return self._first(chosen)
+
+    def _resolve_within(self, name: str, model: str | None) -> tuple[str, Model]:
+        engine = self.enabled.get(name)
+        if engine is None:
+            enabled = ", ".join(self.enabled) or "none"
+            raise InvalidRequest(
+                f"{self._why_not(name)} Enabled engines: {enabled}.", param="engine"
+            )
+        if model:
+            return self._choose(engine, model)
+        if name == self.default_engine:
+            return self.resolve()
+        return self._first(engine)
+
+    def _resolve_anywhere(self, model: str) -> tuple[str, Model]:
+        # A model's own id may hold slashes, so the part before the first need not be an engine.
+        prefix, _, rest = model.partition("/")
+        named = self.enabled.get(prefix) if rest else None
+        if named and any(each.id == rest for each in self._offers(named)):
+            return self._choose(named, rest)
+
+        offers = [each for each in self.models() if each.id == model]
+        if len(offers) > 1 and offers[0].engine != self.default_engine:
+            choices = ", ".join(each.full_id for each in offers)
+            raise UnknownModel(
+                f"Several engines offer the model {model!r}: name one of {choices}.", param="model"
+            )
+        if offers:
+            return offers[0].engine, offers[0]
+        if named:
+            return self._choose(named, rest)
+
+        hint = f" {self._missing[prefix]}" if rest and prefix in self._missing else ""
+        raise UnknownModel(
+            f"No enabled engine offers the model {model!r}.{hint} Name it as `engine/model`;"
+            f" {LISTING}.",
+            param="model",
+        )
+
+    def _choose(self, engine: Engine, model_id: str) -> tuple[str, Model]:
+        """A model of one engine, by its id or by its full id."""
+        name = engine.config.name
+        listed = {each.id for each in engine.models()}
+        if model_id not in listed:
+            model_id = model_id.removeprefix(f"{name}/")
+        model = engine.model(model_id)
+        if model is None:
+            raise UnknownModel(
+                f"Engine {name!r} has no model {model_id!r}; {LISTING}.", param="model"
+            )
+        return name, model
+
+    def _first(self, engine: Engine) -> tuple[str, Model]:
+        for model in self._offers(engine):
+            return engine.config.name, model
+        raise Misconfigured(
+            f"Engine {engine.config.name!r} lists no model to {self.operation}: set a default"
+            " model, or choose another engine."
+        )
+
+    def _offers(self, engine: Engine) -> list[Model]:
+        editing = self.operation is Operation.EDIT
+        return [
+            each for each in engine.models() if not editing or each.capabilities.max_input_images
+        ]
+
+    def _why_not(self, name: str) -> str:
+        return self._missing.get(name, f"There is no engine {name!r}.")

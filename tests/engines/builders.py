@@ -1,0 +1,58 @@
+"""Things the tests of engines need; a test names only what matters to it."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+from PIL import Image
+
+from darkroom.configuration import EngineConfig, ImagesConfig, assemble
+from darkroom.domain import ImageRequest
+from engines.base import Task
+from tests.engines.servers.openai import OpenAIServer
+
+
+def a_request(prompt: str = "a lighthouse at dusk", **rest: Any) -> ImageRequest:
+    return ImageRequest(prompt=prompt, **rest)
+
+
+def a_task(
+    model: str = "gpt-image-2", *, timeout_s: float = 20, attempt: int = 1, **rest: Any
+) -> Task:
+    return Task(
+        job_id="job-1",
+        model=model,
+        request=a_request(**rest),
+        timeout_s=timeout_s,
+        attempt=attempt,
+    )
+
+
+def openai_config(server: OpenAIServer, **options: Any) -> EngineConfig:
+    return EngineConfig(name="openai", base_url=server.url, api_key=server.key, options=options)
+
+
+def images_config(*, builtin: bool = True, **values: Any) -> ImagesConfig:
+    """What an admin configured, by Open WebUI's names."""
+    built_in = EngineConfig(name="builtin", options={"enabled": builtin})
+    return assemble(values, built_in)
+
+
+class Reports:
+    """Takes the progress of an engine, and stops it when `until` says so."""
+
+    def __init__(self, until: Callable[[], None] = lambda: None) -> None:
+        self.shares: list[float] = []
+        self._until = until
+
+    def __call__(self, share: float | None = None, *, upstream_id: str | None = None) -> None:
+        if share is not None:
+            self.shares.append(share)
+        self._until()
+
+
+def opened(data: bytes) -> Image.Image:
+    """The picture in `data`, decoded to its last pixel."""
+    picture = Image.open(io.BytesIO(data))
+    picture.load()
+    return picture

@@ -1,0 +1,287 @@
+"""What a call to a remote engine does when the network does not."""
+
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from darkroom.errors import (
+    Canceled,
+    EngineFailed,
+    EngineUnreachable,
+    Misconfigured,
+    OutcomeUnknown,
+)
+from engines.exchange import Body
+from engines.http import Http
+from tests.engines.servers.openai import OpenAIServer
+
+BODY = {"model": "gpt-image-2", "prompt": "a cat"}
+
+
+def http(server: OpenAIServer) -> Http:
+    return Http("openai", headers={"Authorization": f"Bearer {server.key}"}, secrets=[server.key])
+
+
+@pytest.fixture
+def client(server: OpenAIServer) -> Http:
+    return http(server)
+
+
+@pytest.fixture
+def target(server: OpenAIServer) -> str:
+    return f"{server.url}/images/generations"
+
+
+@pytest.fixture
+def closed_port() -> str:
+    """An address where nothing listens."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as once:
+        return f"http://127.0.0.1:{once.getsockname()[1]}"
+
+
+Talk = Callable[[socket.socket], None]
+
+
+@pytest.fixture
+def raw_server() -> Iterator[Callable[[Talk], str]]:
+    """Starts a server that answers its only connection as told."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        threads: list[Thread] = []
+
+        def start(talk: Talk) -> str:
+            def serve() -> None:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(65536)
+                    talk(connection)
+
+            threads.append(Thread(target=serve))
+            threads[0].start()
+            return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+        yield start
+        for each in threads:
+            each.join()
+
+
+def test_an_answer_is_read_whatever_its_status(
+    client: Http, server: OpenAIServer, target: str
+) -> None:
+    server.fail("rate_limited")
+
+    answer = client.call("POST", target, json=BODY, timeout_s=10)
+
+    assert answer.status == 429
+    assert answer.retry_after_s == 7
+    assert answer.json()["error"]["code"] == "rate_limit_exceeded"
+
+
+def test_no_call_is_ever_repeated(client: Http, server: OpenAIServer, target: str) -> None:
+    for mode in ("rate_limited", "server_error", "html_502", "overloaded"):
+        server.fail(mode)
+        client.call("POST", target, json=BODY, timeout_s=10)
+
+    assert len(server.calls) == 4
+
+
+def test_no_call_is_lost_in_a_connection_that_the_server_closed(
+    client: Http, server: OpenAIServer
+) -> None:
+    # One in a hundred is lost when connections are kept, so that this many show it.
+    for _ in range(600):
+        assert client.call("GET", f"{server.url}/models", timeout_s=10).is_success
+
+
+def test_redirects_are_not_followed(client: Http, server: OpenAIServer, target: str) -> None:
+    server.fail("redirect")
+
+    assert client.call("POST", target, json=BODY, timeout_s=10).status == 307
+
+
+def test_no_cookie_comes_back(client: Http, server: OpenAIServer, target: str) -> None:
+    server.fail("cookies", "cookies")
+
+    for _ in range(2):
+        client.call("POST", target, json=BODY, timeout_s=10)
+
+    assert all("cookie" not in each.headers for each in server.calls)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_netrc_never_replaces_the_engines_key(
+    client: Http,
+    server: OpenAIServer,
+    target: str,
+    signed: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setitem(os.environ, "NETRC", str(netrc))
+
+    client.call("POST", target, json=BODY, timeout_s=10, signed=signed)
+
+    expected = f"Bearer {server.key}" if signed else None
+    assert server.calls[0].headers.get("authorization") == expected
+
+
+def test_no_connection_means_that_nothing_was_drawn(client: Http, closed_port: str) -> None:
+    with pytest.raises(EngineUnreachable, match="'openai'"):
+        client.call("POST", closed_port, json=BODY, timeout_s=10)
+
+
+def test_a_host_that_does_not_exist_is_unreachable(client: Http) -> None:
+    with pytest.raises(EngineUnreachable):
+        client.call("POST", "http://nowhere.invalid/", json=BODY, timeout_s=10)
+
+
+@pytest.mark.parametrize("url", ["ftp://host/", "http://", "//x", "http://a b/"])
+def test_an_address_that_cannot_work_is_a_configuration_error(client: Http, url: str) -> None:
+    with pytest.raises(Misconfigured):
+        client.call("GET", url, timeout_s=10)
+
+
+@pytest.mark.parametrize("mode", ["reset", "cut"])
+def test_a_connection_that_breaks_after_the_request_leaves_the_outcome_unknown(
+    client: Http, server: OpenAIServer, target: str, mode: str
+) -> None:
+    server.fail(mode)
+
+    with pytest.raises(OutcomeUnknown, match="charged"):
+        client.call("POST", target, json=BODY, timeout_s=10)
+
+
+def test_a_call_without_a_body_draws_nothing_so_losing_it_is_harmless(
+    client: Http, raw_server: Callable[[Talk], str]
+) -> None:
+    url = raw_server(lambda connection: None)
+
+    with pytest.raises(EngineUnreachable):
+        client.call("GET", url, timeout_s=10)
+
+
+def test_a_server_that_does_not_answer_is_left_at_the_deadline(
+    client: Http, server: OpenAIServer, target: str
+) -> None:
+    server.fail("hang")
+
+    started = time.monotonic()
+    with pytest.raises(OutcomeUnknown, match="in time"):
+        client.call("POST", target, json=BODY, timeout_s=0.3)
+
+    assert time.monotonic() - started < 5
+
+
+def test_a_server_that_dribbles_is_left_at_the_deadline(
+    client: Http, raw_server: Callable[[Talk], str]
+) -> None:
+    left = Event()
+
+    def dribble(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        while not left.wait(0.02):
+            connection.sendall(b"x")
+
+    url = raw_server(dribble)
+    try:
+        with pytest.raises(OutcomeUnknown, match="in time"):
+            client.call("POST", url, json=BODY, timeout_s=0.3)
+    finally:
+        left.set()
+
+
+def test_a_waiting_call_can_be_stopped(client: Http, server: OpenAIServer, target: str) -> None:
+    server.fail("hang")
+
+    def stop() -> None:
+        if server.hanging.is_set():
+            raise Canceled("Stop.")
+
+    with pytest.raises(Canceled):
+        client.call("POST", target, json=BODY, timeout_s=30, keep_waiting=stop)
+
+
+def test_a_body_that_was_withheld_in_time_is_never_sent() -> None:
+    body = Body(b"draw me")
+
+    body.withhold()
+
+    with pytest.raises(OSError, match="nobody waits"):
+        body.read()
+    assert not body.is_sent
+
+
+def test_an_answer_of_absurd_size_is_not_read_to_its_end(
+    client: Http, server: OpenAIServer, target: str
+) -> None:
+    with pytest.raises(EngineFailed, match="more than"):
+        client.call("POST", target, json=BODY, timeout_s=10, largest_bytes=1000)
+
+
+def test_what_is_not_json_reads_as_nothing(client: Http, server: OpenAIServer, target: str) -> None:
+    server.fail("html_502")
+
+    answer = client.call("POST", target, json=BODY, timeout_s=10)
+
+    assert answer.json() is None
+    assert answer.is_web_page
+
+
+def test_a_certificate_that_cannot_be_verified_names_the_remedy(
+    client: Http, tls_server: str
+) -> None:
+    with pytest.raises(Misconfigured, match="REQUESTS_CA_BUNDLE"):
+        client.call("POST", tls_server, json=BODY, timeout_s=10)
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path) -> Iterator[str]:
+    """Speaks TLS with a certificate that nobody vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "nobody")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, pytest.raises(ssl.SSLError):
+                context.wrap_socket(connection, server_side=True)
+
+        thread = Thread(target=serve)
+        thread.start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()

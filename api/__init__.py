@@ -50,7 +50,7 @@ def create_app(
         waiter=Waiter(
             subscribe=broker.pubsub,
             finished_among=storage.jobs.finished_among,
-            capacity=settings.api_threads - max(32, settings.api_threads // 8),
+            capacity=settings.waiting_places,
         ),
         registry=Registry(Catalog.load(settings.model_catalog)),
     )

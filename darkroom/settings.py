@@ -74,7 +74,10 @@ class Settings:
     worker_concurrency: int = _variable(16, "Jobs one worker process runs at once.", least=1)
     api_processes: int = _variable(1, "API processes that `darkroom serve` runs.", least=1)
     api_threads: int = _variable(
-        512, "Threads of one API process; seven eighths of them may hold waiting calls.", least=16
+        512,
+        "Threads of one API process. At most seven eighths of them hold waiting calls; beyond that"
+        " a call is answered 202 at once.",
+        least=16,
     )
     stop_s: float = _variable(
         20.0, "How long running calls and jobs may go on after a stop signal, in seconds.", least=1
@@ -126,6 +129,12 @@ class Settings:
         return not self.database.startswith("sqlite")
 
     @property
+    def waiting_places(self) -> int:
+        """How many calls of one API process may wait at once: threads are left for all others."""
+        left_free = max(self.api_threads // 8, min(32, self.api_threads // 2))
+        return self.api_threads - left_free
+
+    @property
     def max_body_bytes(self) -> int:
         return self.max_body_mb * 1024 * 1024
 
@@ -137,6 +146,10 @@ class Variable:
     name: str
     default: str
     help: str
+
+    @property
+    def shown_default(self) -> str:
+        return f"`{self.default}`" if self.default else ""
 
 
 def variables() -> list[Variable]:
@@ -150,6 +163,12 @@ def variables() -> list[Variable]:
         for each in configuration.FIELDS
     ]
     return own + engines
+
+
+def settings_table() -> str:
+    """Every variable as a Markdown table."""
+    rows = [f"| `{each.name}` | {each.shown_default} | {each.help} |" for each in variables()]
+    return "\n".join(["| Variable | Default | Meaning |", "|---|---|---|", *rows])
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -1,0 +1,43 @@
+"""Accounts as the command line handles them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from darkroom.domain import User
+from darkroom.errors import NotFound, SettingsError
+from darkroom.settings import Settings
+from storage import open_storage
+from storage.migrations import is_current
+from storage.users import Users
+
+PAGE = 500
+
+
+@contextmanager
+def open_users(settings: Settings) -> Iterator[Users]:
+    """The accounts of a database. Raises SettingsError when its schema is not the one we know."""
+    storage = open_storage(settings)
+    try:
+        if not is_current(storage.database):
+            raise SettingsError(
+                "The database is not at this release's schema: run `darkroom migrate` first."
+            )
+        yield storage.users
+    finally:
+        storage.close()
+
+
+def everyone(users: Users) -> Iterator[User]:
+    """All accounts, the oldest first."""
+    offset = 0
+    while page := users.list(limit=PAGE, offset=offset):
+        yield from page
+        offset += len(page)
+
+
+def with_email(users: Users, email: str) -> User:
+    """Raises NotFound."""
+    for each in everyone(users):
+        if each.email == email.strip().lower():
+            return each
+    raise NotFound(f"There is no account {email}: see `darkroom user list`.")

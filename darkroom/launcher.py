@@ -1,0 +1,209 @@
+"""`darkroom up`: broker, worker and API in one command, watched over until it is stopped."""
+
+import errno
+import resource
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+import redis
+
+from darkroom import bus, readiness
+from darkroom.broker import embedded_broker
+from darkroom.errors import SettingsError, Unavailable
+from darkroom.first_start import FirstAdmin, prepare
+from darkroom.ownership import owning
+from darkroom.processes import Program, darkroom
+from darkroom.settings import PREFIX, Settings
+from darkroom.signals import Signals
+from darkroom.supervision import Supervisor
+
+#: Everything must run within this time, in seconds …
+START_WITHIN_S = 60.0
+
+#: … and no part may die this often before it does.
+DEATHS_BEFORE_READY = 5
+
+#: How often a condition is looked at that nobody reports, in seconds.
+LOOK_EVERY_S = 0.05
+
+#: What a part may take, beyond the configured time, to stop itself, in seconds.
+STOP_MARGIN_S = 5.0
+
+#: Callers that may wait for the API to take their connection.
+BACKLOG = 2048
+
+#: Open files we ask for. Some systems would allow a billion, which slows programs that count.
+OPEN_FILES = 65_536
+
+READY_LINE = "Darkroom is ready at "
+
+
+def up(settings: Settings, say: Callable[[str], None]) -> None:
+    """Run everything until SIGTERM or SIGINT, then stop it in order.
+
+    `say` gets what a person should read. Raises SettingsError when it cannot run as configured,
+    Unavailable when a part does not come up; nothing is left running then either.
+    """
+    _allow_open_files()
+    settings = replace(settings, data_dir=settings.data_dir.absolute())
+    with Signals() as signals, owning(settings.data_dir) as lock, _listen(settings) as listener:
+        settings = replace(settings, port=listener.getsockname()[1])
+        admin = prepare(settings)
+        supervisor = Supervisor(signals)
+        try:
+            if settings.redis_url is None:
+                settings = _start_broker(settings, supervisor, lock)
+            _start_parts(settings, supervisor, listener)
+            _await_ready(settings, supervisor)
+            if not supervisor.stop_requested:
+                say(_greeting(settings, admin))
+                admin = None
+            while not supervisor.stop_requested:
+                supervisor.tend()
+        finally:
+            if admin is not None:
+                say(_about(admin))
+            # A caller who comes now is refused at once, instead of waiting for nobody.
+            listener.close()
+            supervisor.stop()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The API's socket. It is ours, so that a caller waits while the API is started again."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(
+            address[:2],
+            family=family,
+            backlog=BACKLOG,
+            dualstack_ipv6=family == socket.AF_INET6 and socket.has_dualstack_ipv6(),
+        )
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(
+                f"Port {settings.port} is taken: stop what listens on it, or set DARKROOM_PORT"
+                " (0 takes any free port)."
+            ) from error
+        raise SettingsError(
+            f"Cannot listen on {settings.host}, port {settings.port}: {error.strerror}."
+            " Set DARKROOM_HOST and DARKROOM_PORT."
+        ) from error
+
+
+def _start_broker(settings: Settings, supervisor: Supervisor, lock: int) -> Settings:
+    """Run the data folder's own broker; returns settings that lead to it."""
+    broker = embedded_broker(settings, lock=lock)
+    settings = replace(settings, redis_url=broker.url)
+    supervisor.start(broker.program)
+    client = bus.connect(settings)
+
+    def lacking() -> str | None:
+        try:
+            client.ping()
+        except redis.RedisError:
+            return f"the broker does not answer; {broker.log_file} says why"
+        return None
+
+    with client:
+        _await(supervisor, lacking)
+    return settings
+
+
+def _start_parts(settings: Settings, supervisor: Supervisor, listener: socket.socket) -> None:
+    environment = _handed_on(
+        {
+            "HOST": settings.host,
+            "PORT": str(settings.port),
+            "DATA_DIR": str(settings.data_dir),
+            "REDIS_URL": bus.broker_url(settings),
+        }
+    )
+    grace_s = settings.stop_s + STOP_MARGIN_S
+    supervisor.start(
+        Program(name="worker", command=darkroom("worker"), environment=environment, grace_s=grace_s)
+    )
+    descriptor = listener.fileno()
+    supervisor.start(
+        Program(
+            name="API",
+            command=darkroom("serve", "--listener", str(descriptor)),
+            environment=environment,
+            descriptors=(descriptor,),
+            grace_s=grace_s,
+        )
+    )
+
+
+def _handed_on(values: Mapping[str, str]) -> dict[str, str | None]:
+    """Environment that gives a child these settings, whatever ours says of them."""
+    environment: dict[str, str | None] = {}
+    for name, value in values.items():
+        environment[f"{PREFIX}{name}"] = value
+        environment[f"{PREFIX}{name}_FILE"] = None
+    return environment
+
+
+def _await_ready(settings: Settings, supervisor: Supervisor) -> None:
+    host, port = _reachable(settings.host), settings.port
+    _await(supervisor, lambda: readiness.missing(host, port))
+
+
+def _await(supervisor: Supervisor, lacking: Callable[[], str | None]) -> None:
+    """Return once nothing is lacking, or someone asked to stop. Raises Unavailable."""
+    give_up_at = time.monotonic() + START_WITHIN_S
+    while not supervisor.stop_requested and (reason := lacking()) is not None:
+        for name, deaths in supervisor.deaths().items():
+            if deaths >= DEATHS_BEFORE_READY:
+                raise Unavailable(
+                    f"The {name} died {deaths} times before it was ready: {reason}."
+                    " What it printed above says more."
+                )
+        if time.monotonic() > give_up_at:
+            raise Unavailable(f"Not ready after {START_WITHIN_S:.0f} s: {reason}.")
+        supervisor.tend(LOOK_EVERY_S)
+
+
+def _greeting(settings: Settings, admin: FirstAdmin | None) -> str:
+    url = base_url(settings)
+    key = admin.key if admin is not None else "$DARKROOM_KEY"
+    return "\n".join(
+        [
+            f"{READY_LINE}{url}",
+            *([_about(admin)] if admin is not None else []),
+            "",
+            "Ask for a picture:",
+            f'  curl {url}/api/images/generations -H "Authorization: Bearer {key}" \\',
+            "    -H 'Content-Type: application/json' \\",
+            """    -d '{"prompt": "a lighthouse on a cliff at dusk, oil painting"}'""",
+            "",
+        ]
+    )
+
+
+def _about(admin: FirstAdmin) -> str:
+    return f"  Admin:   {admin.email}\n  API key: {admin.key}  (shown this once, keep it)"
+
+
+def base_url(settings: Settings) -> str:
+    """Where a caller on this machine reaches the API."""
+    host = _reachable(settings.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+def _reachable(host: str) -> str:
+    """An address to call, for one that listens everywhere."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+
+
+def _allow_open_files() -> None:
+    """Every waiting caller costs a file; the default of many systems is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

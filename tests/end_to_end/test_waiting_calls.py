@@ -1,0 +1,52 @@
+"""One API process holds hundreds of waiting calls, and serves everyone else meanwhile."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.service import Service, until
+
+
+@pytest.mark.timeout(300)
+def test_four_hundred_calls_are_held_and_answered_by_one_process(tmp_path: Path) -> None:
+    with Service(tmp_path, builtin_latency_s=2, worker_concurrency=48) as service:
+        picture = service.generate().json()[0]["url"]
+
+        with ThreadPoolExecutor(400) as callers:
+            calls = [callers.submit(service.generate, seed=seed) for seed in range(400)]
+            until(lambda: len(_jobs(service, "queued")) > 200, "the calls are held")
+            process = service.pid_of("serve")
+            # While hundreds wait, others are served: each of these has its own short time-out.
+            for _ in range(20):
+                assert service.call("GET", "/health").json() == {"status": "ok"}
+                assert service.call("GET", picture).content
+            assert len(_jobs(service, "queued")) > 100
+            assert service.pid_of("serve") == process
+            answers = [call.result() for call in as_completed(calls)]
+
+        assert Counter(answer.status_code for answer in answers) == {200: 400}
+        assert len({answer.json()[0]["id"] for answer in answers}) == 400
+
+
+@pytest.mark.timeout(120)
+def test_calls_beyond_the_cap_are_answered_202_and_lose_nothing(tmp_path: Path) -> None:
+    with (
+        Service(tmp_path, builtin_latency_s=1, api_threads=64) as service,
+        ThreadPoolExecutor(60) as callers,
+    ):
+        calls = [callers.submit(service.generate, seed=seed) for seed in range(60)]
+        answers = [call.result() for call in calls]
+
+        by_status = Counter(answer.status_code for answer in answers)
+        assert set(by_status) == {200, 202}
+        for answer in answers:
+            job = service.finished(answer.headers["Darkroom-Job"])
+            assert job["status"] == "succeeded"
+
+
+def _jobs(service: Service, status: str) -> list[object]:
+    answer = service.call("GET", f"/api/v1/jobs/?status={status}&limit=500")
+    jobs: list[object] = answer.json()
+    return jobs

@@ -85,7 +85,7 @@ class Waiter:
         event = threading.Event()
         with self._lock:
             self._events[job_id].add(event)
-            if self._listener is None:
+            if self._listener is None or not self._listener.is_alive():
                 self._listener = threading.Thread(
                     target=self._listen, name="job-waiter", daemon=True
                 )

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 import orjson
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select
 
 from darkroom.configuration import FIELDS, FIELDS_BY_NAME, Value
 from darkroom.secrets import SecretBox
-from storage.database import Database, epoch_now
+from storage.database import Database, epoch_now, upsert
 from storage.tables import config
 
 
@@ -32,13 +32,17 @@ class Config:
     def update(self, changes: Mapping[str, Value]) -> None:
         """Set several values at once, or none of them."""
         with self._database.writing() as connection:
-            for name, value in changes.items():
-                connection.execute(delete(config).where(config.c.name == name))
+            # In one order, so that two updates at once wait for each other and not in a circle.
+            for name, value in sorted(changes.items()):
+                row = upsert(connection, config).values(
+                    name=name,
+                    value=self._seal(name, orjson.dumps(value).decode()),
+                    updated_at=epoch_now(),
+                )
                 connection.execute(
-                    insert(config).values(
-                        name=name,
-                        value=self._seal(name, orjson.dumps(value).decode()),
-                        updated_at=epoch_now(),
+                    row.on_conflict_do_update(
+                        index_elements=[config.c.name],
+                        set_={"value": row.excluded.value, "updated_at": row.excluded.updated_at},
                     )
                 )
 

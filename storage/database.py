@@ -12,17 +12,19 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Double, create_engine, event, text
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy import Connection, Double, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from darkroom.errors import Unavailable
+from darkroom.errors import SettingsError, Unavailable
 
-#: How long a connection is waited for, and how long SQLite waits for another process's write.
-PATIENCE_S = 10
+#: How long a connection is waited for, and how long SQLite waits for another process's write,
+#: in seconds.
+PATIENCE_S = 10.0
 
 
 class epoch_now(FunctionElement[float]):  # noqa: N801 - reads as the SQL function it stands for
@@ -43,24 +45,30 @@ def _epoch_now_postgresql(element: epoch_now, compiler: SQLCompiler, **options: 
 
 
 class Database:
-    """One database, for all threads of a process."""
+    """One database, for all threads of a process. Raises SettingsError for a URL it cannot use."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience_s: float = PATIENCE_S) -> None:
         is_sqlite = url.startswith("sqlite")
-        self.engine = create_engine(
-            _with_driver(url),
-            json_serializer=lambda value: orjson.dumps(value).decode(),
-            json_deserializer=orjson.loads,
-            pool_size=16,
-            max_overflow=16,
-            pool_timeout=PATIENCE_S,
-            pool_pre_ping=not is_sqlite,
-            connect_args=(
-                {"timeout": PATIENCE_S, "check_same_thread": False}
-                if is_sqlite
-                else {"connect_timeout": 5}
-            ),
-        )
+        try:
+            self.engine = create_engine(
+                _with_driver(url),
+                json_serializer=lambda value: orjson.dumps(value).decode(),
+                json_deserializer=orjson.loads,
+                pool_size=16,
+                max_overflow=16,
+                pool_timeout=patience_s,
+                pool_pre_ping=not is_sqlite,
+                connect_args=(
+                    {"timeout": patience_s, "check_same_thread": False}
+                    if is_sqlite
+                    else {"connect_timeout": 5}
+                ),
+            )
+        except (ArgumentError, ImportError, ValueError) as error:
+            raise SettingsError(
+                "DARKROOM_DATABASE_URL cannot be used: give sqlite:////folder/file.db or"
+                " postgresql://user:password@host/name."
+            ) from error
         self._writers = threading.Lock() if is_sqlite else nullcontext()
         self._reading = {} if is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         if is_sqlite:
@@ -98,6 +106,13 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def upsert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that can say what to do when the row is there already."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 @contextmanager

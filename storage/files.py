@@ -1,7 +1,10 @@
 """Files: the bytes of pictures, in a local folder or an object store."""
 
+import contextlib
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
@@ -26,41 +29,41 @@ class Files:
         self._folder: Path | None = None
         try:
             if parts.scheme == "file":
+                if parts.netloc not in ("", "localhost"):
+                    raise ValueError(f"{parts.netloc!r} is no folder of this machine")
                 self._folder = Path(unquote(parts.path))
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._store: obstore.store.ObjectStore = LocalStore(self._folder)
             else:
                 self._store = from_url(url)
         except (BaseError, ValueError, OSError) as error:
+            reason = str(error).partition("\n")[0]
             raise SettingsError(
-                f"DARKROOM_STORAGE_URL cannot be used: {error}. Give file:///folder, or"
+                f"DARKROOM_STORAGE_URL cannot be used: {reason}. Give file:///folder, or"
                 " s3://, gs:// or az:// and a bucket."
             ) from error
 
     def put(self, key: str, data: bytes) -> None:
         """Keep `data` as `key`: all of it or nothing, and on the disk when this returns.
 
-        Keys name their content, so that one that is kept already is left as it is.
+        Keys name their content, so that one that is kept already is left as it is, unless a power
+        cut left only a part of it.
         """
-        try:
-            obstore.put(self._store, key, data, mode="create", use_multipart=False)
-        except AlreadyExistsError:
-            return
-        except (BaseError, OSError) as error:
-            raise Unavailable("The file store cannot keep the picture at the moment.") from error
-        if self._folder is not None:
-            _flush(self._folder / key)
+        with _translated():
+            try:
+                obstore.put(self._store, key, data, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                if obstore.head(self._store, key)["size"] != len(data):
+                    obstore.put(self._store, key, data, use_multipart=False)
+            if self._folder is not None:
+                _flush(self._folder / key)
 
     def open(self, key: str) -> BinaryIO:
         """Open a file for reading; it can seek. Raises NotFound."""
-        try:
+        with _translated():
             if self._folder is not None:
                 return (self._folder / key).open("rb")
             return cast(BinaryIO, io.BufferedReader(_Remote(self._store, key)))
-        except (FileNotFoundError, StoreNotFound) as error:
-            raise NotFound("The picture's file is gone from the store.") from error
-        except (BaseError, OSError) as error:
-            raise Unavailable("The file store does not answer at the moment.") from error
 
     def read(self, key: str) -> bytes:
         """The whole file. Raises NotFound."""
@@ -69,35 +72,39 @@ class Files:
 
     def exists(self, key: str) -> bool:
         try:
-            obstore.head(self._store, key)
-        except (FileNotFoundError, StoreNotFound):
+            with _translated():
+                obstore.head(self._store, key)
+        except NotFound:
             return False
-        except (BaseError, OSError) as error:
-            raise Unavailable("The file store does not answer at the moment.") from error
         return True
 
     def delete(self, key: str) -> None:
         """Forget a file; one that is gone already is no error."""
-        try:
+        with contextlib.suppress(NotFound), _translated():
             obstore.delete(self._store, key)
-        except (FileNotFoundError, StoreNotFound):
-            return
-        except (BaseError, OSError) as error:
-            raise Unavailable("The file store does not answer at the moment.") from error
 
     def keys(self) -> list[str]:
         """Every key in the store, sorted."""
-        return sorted(meta["path"] for batch in obstore.list(self._store) for meta in batch)
+        with _translated():
+            return sorted(meta["path"] for batch in obstore.list(self._store) for meta in batch)
 
     def check(self) -> None:
         """Raises Unavailable when nothing can be kept."""
-        try:
-            if self._folder is None:
+        if self._folder is None:
+            with _translated():
                 obstore.list_with_delimiter(self._store)
-            elif not os.access(self._folder, os.W_OK):
-                raise Unavailable("The folder for pictures cannot be written to.")
-        except (BaseError, OSError) as error:
-            raise Unavailable("The file store does not answer at the moment.") from error
+        elif not os.access(self._folder, os.W_OK):
+            raise Unavailable("The folder for pictures cannot be written to.")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, StoreNotFound) as error:
+        raise NotFound("The picture's file is gone from the store.") from error
+    except (BaseError, OSError) as error:
+        raise Unavailable("The file store does not answer at the moment.") from error
 
 
 class _Remote(io.RawIOBase):
@@ -132,7 +139,8 @@ class _Remote(io.RawIOBase):
         length = min(length, self._size - self._position)
         if length <= 0:
             return b""
-        data = obstore.get_range(self._store, self._key, start=self._position, length=length)
+        with _translated():
+            data = obstore.get_range(self._store, self._key, start=self._position, length=length)
         self._position += len(data)
         return bytes(data)
 

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from PIL import Image
-from sqlalchemy import delete, exists, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, delete, exists, or_, select
 
 from darkroom.domain import GeneratedImage, Job, JobStatus, StoredImage
-from storage.database import Database, epoch_now
+from storage.database import Database, epoch_now, upsert
 from storage.files import Files
 from storage.images import KeptPicture
 from storage.inspection import inspect
@@ -52,15 +51,12 @@ class Gallery:
             self._files.put(_path(each.file_key), picture.data)
         return kept
 
-    def release(self, job_id: str, attempt: int) -> None:
-        """Drop an attempt's claims, and the files that nothing else uses."""
-        mine = (file_claims.c.job_id == job_id, file_claims.c.attempt == attempt)
-        with self._database.writing() as connection:
-            keys = connection.scalars(
-                delete(file_claims).where(*mine).returning(file_claims.c.file_key)
-            ).all()
-        for key in keys:
-            self._remove_unused(key)
+    def release(self, held: Job, kept: Sequence[KeptPicture]) -> None:
+        """Drop an attempt's claims, and the files of `kept` that nothing else uses.
+
+        Names the files too: the claims may be gone, dropped as abandoned before the bytes came.
+        """
+        self._release(held.id, held.attempt, {each.file_key for each in kept})
 
     def release_abandoned(self) -> None:
         """Drop the claims of attempts that will never finish: their worker died."""
@@ -77,29 +73,35 @@ class Gallery:
                 .distinct()
             ).all()
         for job_id, attempt in abandoned:
-            self.release(job_id, attempt)
+            self._release(job_id, attempt, set())
 
     def open(self, image: StoredImage) -> BinaryIO:
         """An image's bytes. Raises NotFound or Unavailable."""
         return self._files.open(_path(image.file_key))
 
     def open_thumbnail(self, image: StoredImage, width: int) -> BinaryIO | None:
-        """A WebP of at least `width` pixels, made at the first call; None when the image itself
-        is no wider than that. Raises NotFound or Unavailable."""
+        """A WebP of at least `width` pixels, made at the first call.
+
+        None when the image itself is no wider than that, or cannot be decoded. Raises NotFound or
+        Unavailable.
+        """
         fitting = min((each for each in THUMBNAIL_WIDTHS if each >= width), default=image.width)
         if fitting >= image.width:
             return None
         path = _thumbnail_path(image.file_key, fitting)
         if not self._files.exists(path):
             with self.open(image) as original:
-                self._files.put(path, _shrunk(original, fitting))
+                small = _shrunk(original, fitting)
+            if small is None:
+                return None
+            self._keep_thumbnail(image.file_key, path, small)
         return self._files.open(path)
 
     def delete(self, image: StoredImage) -> None:
         """Forget an image, and its file when no other image shows it."""
         with self._database.writing() as connection:
             connection.execute(delete(images).where(images.c.id == image.id))
-        self._remove_unused(image.file_key)
+            self._remove_unused(connection, image.file_key)
 
     def check(self) -> None:
         """Raises Unavailable when no file can be kept."""
@@ -107,42 +109,63 @@ class Gallery:
 
     def _claim(self, held: Job, keys: set[str]) -> None:
         with self._database.writing() as connection:
-            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
             for key in sorted(keys):
-                # Touching the row, not just leaving it, waits for whoever is removing the file.
-                row = dialect.insert(files).values(key=key, created_at=epoch_now())
-                connection.execute(
-                    row.on_conflict_do_update(
-                        index_elements=[files.c.key], set_={"key": row.excluded.key}
-                    )
-                )
-                claim = dialect.insert(file_claims).values(
+                _lock(connection, key)
+                claim = upsert(connection, file_claims).values(
                     file_key=key, job_id=held.id, attempt=held.attempt
                 )
                 connection.execute(claim.on_conflict_do_nothing())
 
-    def _remove_unused(self, key: str) -> None:
+    def _release(self, job_id: str, attempt: int, keys: set[str]) -> None:
+        mine = (file_claims.c.job_id == job_id, file_claims.c.attempt == attempt)
+        with self._database.writing() as connection:
+            claimed = connection.scalars(
+                delete(file_claims).where(*mine).returning(file_claims.c.file_key)
+            )
+            for key in sorted(keys.union(claimed)):
+                self._remove_unused(connection, key)
+
+    def _remove_unused(self, connection: Connection, key: str) -> None:
         """Delete a file that no image and no claim names.
 
         The one slow thing inside a transaction: the row's lock keeps a worker that is about to
-        use the same bytes waiting until the file is gone, and it then writes them again.
+        use the same bytes waiting until the file is gone, and it then writes them again. When the
+        store does not answer, nothing has changed and it can be tried again.
         """
-        with self._database.writing() as connection:
-            # Lock first, look second: a look in the same statement would not see what the
-            # transaction that was waited for has committed.
-            connection.execute(select(files.c.key).where(files.c.key == key).with_for_update())
-            used = select(
-                or_(
-                    exists().where(images.c.file_key == key),
-                    exists().where(file_claims.c.file_key == key),
-                )
+        # Lock first, look second: a look in the same statement would not see what the
+        # transaction that was waited for has committed.
+        _lock(connection, key)
+        used = select(
+            or_(
+                exists().where(images.c.file_key == key),
+                exists().where(file_claims.c.file_key == key),
             )
-            if connection.scalar(used):
-                return
-            connection.execute(delete(files).where(files.c.key == key))
-            for width in THUMBNAIL_WIDTHS:
-                self._files.delete(_thumbnail_path(key, width))
-            self._files.delete(_path(key))
+        )
+        if connection.scalar(used):
+            return
+        connection.execute(delete(files).where(files.c.key == key))
+        for width in THUMBNAIL_WIDTHS:
+            self._files.delete(_thumbnail_path(key, width))
+        self._files.delete(_path(key))
+
+    def _keep_thumbnail(self, key: str, path: str, data: bytes) -> None:
+        self._files.put(path, data)
+        with self._database.writing() as connection:
+            row = select(files.c.key).where(files.c.key == key).with_for_update()
+            if connection.scalar(row) is None:
+                # The picture was deleted meanwhile, and its thumbnails before this one came.
+                self._files.delete(path)
+
+
+def _lock(connection: Connection, key: str) -> None:
+    """Own a file's row, be it there or not, until the transaction ends.
+
+    Nobody else can claim or remove the file before.
+    """
+    row = upsert(connection, files).values(key=key, created_at=epoch_now())
+    connection.execute(
+        row.on_conflict_do_update(index_elements=[files.c.key], set_={"key": row.excluded.key})
+    )
 
 
 def _path(file_key: str) -> str:
@@ -153,13 +176,17 @@ def _thumbnail_path(file_key: str, width: int) -> str:
     return f"thumbnails/{file_key[:2]}/{file_key}-{width}"
 
 
-def _shrunk(original: BinaryIO, width: int) -> bytes:
-    with Image.open(original) as image:
-        height = max(1, round(image.height * width / image.width))
-        # Lets a JPEG decode at a fraction of its size; no effect on the others.
-        image.draft("RGB", (width, height))
-        mode = "RGBA" if image.has_transparency_data else "RGB"
-        small = image.convert(mode).resize((width, height), Image.Resampling.LANCZOS)
+def _shrunk(original: BinaryIO, width: int) -> bytes | None:
+    """The picture at `width` pixels, as WebP; None when it cannot be decoded."""
     buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=82)
+    try:
+        with Image.open(original) as image:
+            height = max(1, round(image.height * width / image.width))
+            # Lets a JPEG decode at a fraction of its size; no effect on the others.
+            image.draft("RGB", (width, height))
+            mode = "RGBA" if image.has_transparency_data else "RGB"
+            small = image.convert(mode).resize((width, height), Image.Resampling.LANCZOS)
+        small.save(buffer, "WEBP", quality=82)
+    except (OSError, SyntaxError, ValueError):
+        return None
     return buffer.getvalue()

@@ -16,6 +16,9 @@ CONTENT_TYPES = {
     "GIF": "image/gif",
 }
 
+#: The last bytes of the formats whose end nothing else checks.
+ENDINGS = {"JPEG": b"\xff\xd9", "GIF": b";"}
+
 #: Largest picture that is kept: 64 megapixels, 64 MiB.
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 64 * 1024 * 1024
@@ -53,13 +56,17 @@ def inspect(data: bytes) -> Picture:
         raise InvalidPicture(
             "The engine answered with something that is no PNG, JPEG, WebP or GIF picture."
         ) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise InvalidPicture(
+            f"The picture is far too large: at most {MAX_PIXELS:,} pixels are kept."
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise InvalidPicture("The engine answered with a broken picture.") from error
     if width * height > MAX_PIXELS:
         raise InvalidPicture(
             f"The picture has {width}x{height} pixels; at most {MAX_PIXELS:,} are kept."
         )
-    if kind == "JPEG" and not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+    if not data.rstrip(b"\0").endswith(ENDINGS.get(kind, b"")):
         raise InvalidPicture("The engine answered with a picture that is cut off.")
     return Picture(
         content_type=CONTENT_TYPES[kind], width=width, height=height, size_bytes=len(data)

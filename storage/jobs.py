@@ -10,7 +10,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, insert, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from darkroom.domain import (
@@ -146,13 +156,16 @@ class Jobs:
             )
 
     def unsent(self, *, older_than_s: float, limit: int = 500) -> Sequence[Job]:
-        """Queued jobs that were never handed to the queue, oldest first."""
+        """Queued jobs that the queue was not handed, oldest first.
+
+        New ones count from an age of `older_than_s` on, those that were handed back at once.
+        """
         return self._all(
             select(jobs)
             .where(
                 jobs.c.status == JobStatus.QUEUED,
                 jobs.c.sent_at.is_(None),
-                jobs.c.created_at < epoch_now() - older_than_s,
+                or_(jobs.c.attempt > 0, jobs.c.created_at < epoch_now() - older_than_s),
             )
             .order_by(jobs.c.created_at)
             .limit(limit)
@@ -215,7 +228,8 @@ class Jobs:
         self, held: Job, *, progress: float | None = None, upstream_id: str | None = None
     ) -> None:
         """Keep what the engine reports. Raises LeaseLost when the job is not ours any more."""
-        values: dict[str, Any] = {}
+        # A report of nothing still asks whether the job is ours, and an UPDATE must set something.
+        values: dict[str, Any] = {"attempt": held.attempt}
         if progress is not None:
             values["progress"] = min(max(progress, 0.0), 1.0)
         if upstream_id is not None:
@@ -274,6 +288,8 @@ class Jobs:
         Raises NotFound.
         """
         with self._database.writing() as connection:
+            # Locked, so that a job handed back between the two changes is not missed by both.
+            connection.execute(select(jobs.c.id).where(jobs.c.id == job_id).with_for_update())
             canceled = connection.execute(
                 _move(job_id, JobStatus.CANCELED, jobs.c.status == JobStatus.QUEUED)
                 .values(finished_at=epoch_now())

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import structlog
 
@@ -19,11 +21,13 @@ from worker.leases import Lease, Leases
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 #: Least time between two progress writes of one job, in seconds.
 REPORT_EVERY_S = 1.0
 
-#: How long finished pictures wait for a database or file store that is away, and how often it is
-#: tried, in seconds. Giving up would throw away what was drawn, and perhaps paid for.
+#: How long a job waits for a database or file store that is away, and how often it is tried, in
+#: seconds. Giving up would throw away what was drawn, and perhaps paid for.
 KEEP_TRYING_S = 600.0
 TRY_EVERY_S = 1.0
 
@@ -45,9 +49,14 @@ class Studio:
 
 
 def run_job(job_id: str, studio: Studio) -> None:
-    """Run a queued job to its end. A job that is not queued (any more) is left alone."""
+    """Run a queued job to its end. A job that is not queued (any more) is left alone.
+
+    Raises Unavailable when the database stays away, so that the job could not even be claimed:
+    its id must then go back to the queue.
+    """
     leases = studio.leases
-    job = studio.storage.jobs.claim(job_id, worker=leases.worker, lease_s=leases.lease_s)
+    claim = partial(studio.storage.jobs.claim, job_id, worker=leases.worker, lease_s=leases.lease_s)
+    job = _insist(claim, studio)
     if job is None:
         log.info("job not to be had", job_id=job_id)
         return
@@ -67,7 +76,7 @@ def run_job(job_id: str, studio: Studio) -> None:
 
 
 def _draw(job: Job, lease: Lease, studio: Studio) -> list[GeneratedImage]:
-    engine = studio.engine_for(job)
+    engine = _insist(lambda: studio.engine_for(job), studio)
     return engine.generate(
         Task(
             job_id=job.id,
@@ -91,7 +100,7 @@ def _keep(job: Job, pictures: Sequence[GeneratedImage], studio: Studio) -> bool:
     kept = studio.storage.gallery.keep(job, pictures[:wanted])
     finished = studio.storage.jobs.succeed(job, kept, warnings=warnings)
     if not finished:
-        studio.storage.gallery.release(job.id, job.attempt)
+        studio.storage.gallery.release(job, kept)
     return finished
 
 
@@ -106,7 +115,12 @@ def _always_ended(job: Job, studio: Studio) -> Iterator[Callable[[Callable[[], b
 
     def end(write: Callable[[], bool]) -> None:
         nonlocal ended
-        finished = _insist(write, studio)
+        try:
+            finished = _insist(write, studio)
+        except Unavailable:
+            # The job keeps its lease until that runs out.
+            log.exception("result lost")
+            finished = False
         ended = True
         if finished:
             studio.announce(job.id)
@@ -122,20 +136,19 @@ def _always_ended(job: Job, studio: Studio) -> Iterator[Callable[[Callable[[], b
             end(lambda: studio.storage.jobs.fail(job, _recorded(broken)))
 
 
-def _insist(write: Callable[[], bool], studio: Studio) -> bool:
-    """Repeat a write while the database or the file store is away; False when given up.
+def _insist(step: Callable[[], T], studio: Studio) -> T:
+    """Repeat a step while the database or the file store is away.
 
-    A job given up keeps its lease until that runs out.
+    Raises Unavailable when that takes too long, or the process stops.
     """
     give_up_at = time.monotonic() + KEEP_TRYING_S
     while True:
         try:
-            return write()
+            return step()
         except Unavailable as error:
-            log.warning("result not written yet", reason=error.detail)
+            log.warning("waiting for storage", reason=error.detail)
             if time.monotonic() > give_up_at or studio.pause(TRY_EVERY_S):
-                log.exception("result lost")
-                return False
+                raise
 
 
 class _Reporter:

@@ -14,7 +14,7 @@ import structlog
 
 from darkroom import bus
 from darkroom.domain import Job
-from darkroom.errors import Misconfigured
+from darkroom.errors import Misconfigured, SettingsError
 from darkroom.settings import Settings
 from engines.base import Engine
 from engines.catalog import Catalog
@@ -91,7 +91,11 @@ class WorkerProcess:
 
     def _repeat(self, every_s: float, work: Callable[[], None]) -> None:
         while not self._stopping.wait(every_s):
-            work()
+            try:
+                work()
+            except Exception:
+                # A heart that stops loses every job: the next round may do better.
+                log.exception("round broke", thread=threading.current_thread().name)
 
     def _beat(self) -> None:
         self._leases.beat()
@@ -110,7 +114,11 @@ class WorkerProcess:
             log.warning("finished job not announced", job_id=job_id, reason=str(error))
 
     def _engine_for(self, job: Job) -> Engine:
-        config = self._registry.configure(self._storage.config.values(), self._settings)
+        try:
+            values = self._storage.config.values()
+        except SettingsError as error:
+            raise Misconfigured(error.detail) from error
+        config = self._registry.configure(values, self._settings)
         return self._registry.engines(config, job.request.operation).get(job.engine)
 
     def _is_paid(self, engine: str) -> bool:

@@ -85,8 +85,8 @@ class Upkeep:
                 EngineError.code,
                 f"The worker died in each of {job.attempt} attempts; the workers' logs say why.",
             )
-        elif self.storage.jobs.hand_back(job):
-            self._send_all([job])
+        else:
+            self.storage.jobs.hand_back(job)
 
     def _give_up(self, job: Job, code: str, detail: str) -> None:
         if self.storage.jobs.fail(job, JobError(code=code, detail=detail)):
@@ -94,9 +94,11 @@ class Upkeep:
 
     def _send_unsent(self) -> None:
         try:
-            if self.broker.set(bus.EPOCH, "1", nx=True):
-                # Redis is new or lost its data, and with it every id it was handed.
+            if not self.broker.exists(bus.EPOCH):
+                # Redis is new or lost its data, and with it every id it was handed. It is marked
+                # last: who dies in between leaves it to the next.
                 self.storage.jobs.forget_sent()
+                self.broker.set(bus.EPOCH, "1")
         except redis.RedisError as error:
             log.warning("broker out of reach", reason=str(error))
             return
@@ -104,11 +106,13 @@ class Upkeep:
 
     def _send_all(self, jobs: Sequence[Job]) -> None:
         sent = []
-        try:
-            for job in jobs:
+        for job in jobs:
+            try:
                 self.send(job)
-                sent.append(job.id)
-        finally:
-            if sent:
-                self.storage.jobs.mark_sent(sent)
-                log.info("jobs sent", count=len(sent))
+            except Unavailable as error:
+                log.warning("jobs not sent yet", reason=error.detail)
+                break
+            sent.append(job.id)
+        if sent:
+            self.storage.jobs.mark_sent(sent)
+            log.info("jobs sent", count=len(sent))

@@ -6,14 +6,20 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import func, select
 
 from storage.database import Database
 
+#: The number PostgreSQL knows our upgrades by; any that nobody else uses in the same database.
+LOCK = 0x6461726B
+
 
 def upgrade(database: Database) -> None:
-    """Bring the schema to the newest revision. Doing it twice, or by two processes at once on
-    SQLite, does no harm: the second finds nothing to do."""
+    """Bring the schema to the newest revision. Doing it twice, or by two processes at once, does
+    no harm: the second waits and finds nothing to do."""
     with database.writing() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -1,0 +1,106 @@
+"""Things the tests of storage need; a test names only what matters to it."""
+
+import io
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from PIL import Image
+
+from darkroom.domain import GeneratedImage, ImageRequest, Job, JobError, NewJob, StoredImage
+from storage import Storage
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).parents[2]
+
+AN_ERROR = JobError(code="engine_failed", detail="It broke.")
+
+
+def a_job(owner_id: str, prompt: str = "a lighthouse", **rest: Any) -> NewJob:
+    usual: dict[str, Any] = {
+        "owner_id": owner_id,
+        "engine": "builtin",
+        "model": "placeholder",
+        "request": ImageRequest(prompt=prompt),
+    }
+    return NewJob(**usual | rest)
+
+
+def queued(storage: Storage, owner_id: str, **rest: Any) -> Job:
+    job, _ = storage.jobs.submit(a_job(owner_id, **rest))
+    return job
+
+
+def claimed(storage: Storage, job: Job, *, worker: str = "w1", lease_s: float = 30) -> Job:
+    held = storage.jobs.claim(job.id, worker=worker, lease_s=lease_s)
+    assert held is not None
+    return held
+
+
+def running(storage: Storage, owner_id: str, *, lease_s: float = 30, **rest: Any) -> Job:
+    return claimed(storage, queued(storage, owner_id, **rest), lease_s=lease_s)
+
+
+def encoded(
+    kind: str = "PNG", *, color: str = "red", size: tuple[int, int] = (64, 48), mode: str = "RGB"
+) -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, size, color).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def a_picture(data: bytes | None = None, *, seed: int | None = None) -> GeneratedImage:
+    return GeneratedImage(data=data or encoded(), seed=seed)
+
+
+def shown(storage: Storage, job: Job, *pictures: GeneratedImage) -> list[StoredImage]:
+    """Finish a running job with these pictures."""
+    kept = storage.gallery.keep(job, pictures or [a_picture()])
+    assert storage.jobs.succeed(job, kept, warnings=[])
+    return list(storage.images.of_job(job.id))
+
+
+def content(storage: Storage, image: StoredImage) -> bytes:
+    with storage.gallery.open(image) as file:
+        return file.read()
+
+
+def together(*works: Callable[[], T]) -> list[T]:
+    """Run all of these at one moment, each in a thread of its own; their results, in order."""
+    barrier = threading.Barrier(len(works))
+
+    def run(work: Callable[[], T]) -> T:
+        barrier.wait(timeout=30)
+        return work()
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return list(pool.map(run, works))
+
+
+class Process:
+    """Another process that runs a few lines of Python, once it is told to go."""
+
+    def __init__(self, program: str, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"import sys\ninput()\n{program}", *arguments],
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def go(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
+    def outcome(self) -> tuple[int, str]:
+        """Its exit code and what it complained of."""
+        _, complaints = self._process.communicate(timeout=60)
+        return self._process.returncode, complaints

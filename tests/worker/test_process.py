@@ -1,0 +1,203 @@
+"""One worker process: what it holds open does its part, and goes on when something breaks."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+import pytest
+
+from darkroom import bus
+from darkroom.domain import ImageRequest, Job, JobStatus, NewJob, Size
+from darkroom.settings import Settings
+from storage import Storage, open_storage
+from storage.migrations import upgrade
+from worker.leases import Leases
+from worker.process import WorkerProcess
+
+PATIENCE_S = 30
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", redis_url="redis://unused", lease_s=0.5)
+
+
+@pytest.fixture
+def storage(settings: Settings) -> Iterator[Storage]:
+    storage = open_storage(settings)
+    upgrade(storage.database)
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch, broker: fakeredis.FakeRedis) -> fakeredis.FakeRedis:
+    monkeypatch.setattr(bus, "connect", lambda settings: broker)
+    return broker
+
+
+@pytest.fixture
+def sent() -> list[Job]:
+    return []
+
+
+@pytest.fixture
+def process(
+    settings: Settings, storage: Storage, broker: fakeredis.FakeRedis, sent: list[Job]
+) -> Iterator[WorkerProcess]:
+    process = WorkerProcess(settings, sent.append)
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def submit(storage: Storage) -> Callable[..., Job]:
+    owner = storage.users.create(email="anna@example.org", name="Anna")
+
+    def make(*, engine: str = "builtin") -> Job:
+        job, _ = storage.jobs.submit(
+            NewJob(
+                owner_id=owner.id,
+                engine=engine,
+                model="placeholder",
+                request=ImageRequest(prompt="a lighthouse", size=Size(64, 64)),
+            )
+        )
+        return job
+
+    return make
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread is about to do."""
+    pause = threading.Event()
+    for _ in range(PATIENCE_S * 50):
+        if condition():
+            return
+        pause.wait(0.02)
+    pytest.fail("It never happened.")
+
+
+def test_it_draws_with_the_engine_the_job_names(
+    process: WorkerProcess, storage: Storage, submit: Callable[..., Job]
+) -> None:
+    job = submit()
+
+    process.run_job(job.id)
+
+    assert storage.jobs.get(job.id).status is JobStatus.SUCCEEDED
+    (image,) = storage.images.of_job(job.id)
+    assert (image.width, image.height) == (64, 64)
+
+
+def test_the_end_of_a_job_is_published(
+    process: WorkerProcess, submit: Callable[..., Job], broker: Any
+) -> None:
+    job = submit()
+    listener = broker.pubsub(ignore_subscribe_messages=True)
+    listener.subscribe(bus.FINISHED)
+    listener.get_message(timeout=1)
+
+    process.run_job(job.id)
+
+    message = listener.get_message(timeout=PATIENCE_S)
+    assert message is not None
+    assert message["data"] == job.id
+    listener.close()
+
+
+def test_a_job_ends_while_the_broker_is_away(
+    process: WorkerProcess,
+    storage: Storage,
+    submit: Callable[..., Job],
+    redis_server: fakeredis.FakeServer,
+) -> None:
+    job = submit()
+    redis_server.connected = False
+
+    process.run_job(job.id)
+
+    assert storage.jobs.get(job.id).status is JobStatus.SUCCEEDED
+
+
+def test_a_job_of_an_engine_nobody_installed_fails(
+    process: WorkerProcess, storage: Storage, submit: Callable[..., Job]
+) -> None:
+    job = submit(engine="unheard-of")
+
+    process.run_job(job.id)
+
+    error = storage.jobs.get(job.id).error
+    assert error is not None
+    assert "unheard-of" in error.detail
+
+
+@pytest.mark.usefixtures("broker")
+def test_a_worker_with_another_secret_names_it_as_the_cause(
+    settings: Settings, storage: Storage, submit: Callable[..., Job]
+) -> None:
+    storage.config.update({"IMAGES_OPENAI_API_KEY": "sk-1"})
+    job = submit()
+    other = Settings(data_dir=settings.data_dir, redis_url="redis://unused", secret_key="x" * 40)
+    stranger = WorkerProcess(other, lambda job: None)
+
+    stranger.run_job(job.id)
+
+    error = storage.jobs.get(job.id).error
+    assert error is not None
+    assert (error.code, "DARKROOM_SECRET_KEY" in error.detail) == ("engine_misconfigured", True)
+    stranger.stop()
+
+
+def test_it_counts_as_living_until_it_stops(
+    process: WorkerProcess, broker: fakeredis.FakeRedis
+) -> None:
+    process.start()
+    living = bus.living_workers(broker)
+
+    process.stop()
+
+    assert living == [process.name]
+    assert bus.living_workers(broker) == []
+
+
+def test_its_upkeep_sends_what_a_dead_worker_left(
+    process: WorkerProcess, storage: Storage, submit: Callable[..., Job], sent: list[Job]
+) -> None:
+    job = submit()
+    storage.jobs.claim(job.id, worker="dead", lease_s=-1)
+
+    process.start()
+
+    until(lambda: [each.id for each in sent] == [job.id])
+
+
+def test_its_upkeep_never_repeats_what_an_unknown_engine_may_have_charged(
+    process: WorkerProcess, storage: Storage, submit: Callable[..., Job], sent: list[Job]
+) -> None:
+    job = submit(engine="unheard-of")
+    storage.jobs.claim(job.id, worker="dead", lease_s=-1)
+
+    process.start()
+
+    until(lambda: storage.jobs.get(job.id).status is JobStatus.FAILED)
+    assert sent == []
+
+
+def test_its_heart_goes_on_after_a_beat_that_broke(
+    process: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats: list[Leases] = []
+
+    def beat(leases: Leases) -> None:
+        beats.append(leases)
+        if len(beats) == 1:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(Leases, "beat", beat)
+
+    process.start()
+
+    until(lambda: len(beats) > 1)

@@ -31,7 +31,7 @@ def commands() -> None:
 
     Settings are environment variables named DARKROOM_…, among them DARKROOM_PORT (8787),
     DARKROOM_DATA_DIR (./data), DARKROOM_DATABASE_URL, DARKROOM_REDIS_URL and
-    DARKROOM_STORAGE_URL. The README has the table of all.
+    DARKROOM_STORAGE_URL; `darkroom settings` lists all.
     """
 
 
@@ -50,7 +50,7 @@ def up() -> None:
 @commands.command()
 @click.option("--listener", type=int, hidden=True, help="Descriptor of a socket that listens.")
 def serve(listener: int | None) -> None:
-    """Run the API alone."""
+    """Run the API alone, on DARKROOM_HOST and DARKROOM_PORT."""
     from api.server import serve
 
     serve(_start(), listener=listener)

@@ -24,7 +24,7 @@ from darkroom.supervision import Supervisor
 START_WITHIN_S = 60.0
 
 #: … and no part may die this often before it does.
-DEATHS_BEFORE_READY = 5
+DEATHS_BEFORE_READY = 3
 
 #: How often a condition is looked at that nobody reports, in seconds.
 LOOK_EVERY_S = 0.05

@@ -42,8 +42,9 @@ def service_secret(settings: Settings) -> str:
 
 def _write_private(path: Path, text: str) -> None:
     """Create `path` readable by its owner only, complete or not at all."""
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    # Not named after the process: those of two containers on one volume have the same number.
+    draft = path.with_suffix(f".{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     try:

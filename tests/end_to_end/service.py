@@ -148,13 +148,19 @@ class Service:
 
     def _children(self) -> dict[str, int]:
         listing = subprocess.run(
-            ["ps", "-A", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
+            ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         found = {}
         for line in listing.splitlines():
             pid, parent, state, arguments = line.split(maxsplit=3)
-            if int(parent) == self.pid and not state.startswith("Z"):
-                # The broker shows the path of its socket too, which may hold any word.
-                if match := re.search(r"darkroom (serve|worker)|(valkey-server|redis-server) ", arguments):
-                    found[match[1] or match[2]] = int(pid)
+            if int(parent) != self.pid or state.startswith("Z"):
+                continue
+            # The broker shows the path of its socket too, which may hold any word.
+            if match := re.search(
+                r"darkroom (serve|worker)\b|/(valkey-server|redis-server)\b", arguments
+            ):
+                found[match[1] or match[2]] = int(pid)
         return found

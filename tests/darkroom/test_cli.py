@@ -1,0 +1,165 @@
+"""The `darkroom` command, as it is typed."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from darkroom.cli import commands, main
+from darkroom.settings import Settings
+from storage import Storage, open_storage
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def _type(*words: str, stdin: str = "") -> Result:
+    result = CliRunner().invoke(commands, words, input=stdin)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def _kept() -> Storage:
+    return open_storage(Settings())
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in commands.commands)])
+def test_help_says_what_each_command_does(command: tuple[str, ...]) -> None:
+    result = _type(*command, "--help")
+
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()[2]) > 20
+
+
+def test_what_goes_wrong_is_one_line_and_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DARKROOM_PORT", "http")
+    monkeypatch.setattr(sys, "argv", ["darkroom", "up"])
+
+    with pytest.raises(SystemExit) as stopped:
+        main()
+
+    assert stopped.value.code == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("Error: DARKROOM_PORT cannot be used")
+    assert len(shown.err.splitlines()) == 1
+
+
+def test_migrate_prints_the_first_admins_key_once() -> None:
+    first, again = _type("migrate"), _type("migrate")
+
+    user = _kept().users.by_key(first.stdout.strip())
+    assert user is not None
+    assert user.is_admin
+    assert (again.exit_code, again.stdout) == (0, "")
+
+
+def test_user_add_prints_a_key_that_works() -> None:
+    _type("migrate")
+
+    added = _type("user", "add", "Bo@Example.org", "--name", "Bo")
+
+    user = _kept().users.by_key(added.stdout.strip())
+    assert user is not None
+    assert (user.email, user.name, user.is_admin) == ("bo@example.org", "Bo", False)
+
+
+def test_user_add_takes_a_password_that_no_process_list_shows() -> None:
+    _type("migrate")
+
+    _type("user", "add", "bo@example.org", "--admin", "--password-stdin", stdin="correct horse\n")
+
+    user = _kept().users.by_password("bo@example.org", "correct horse")
+    assert user is not None
+    assert user.is_admin
+
+
+def test_user_add_without_the_password_it_promised_adds_nobody() -> None:
+    _type("migrate")
+
+    assert _type("user", "add", "bo@example.org", "--password-stdin").exit_code == 2
+    assert "bo@example.org" not in _type("user", "list").stdout
+
+
+def test_user_key_makes_another_key() -> None:
+    _type("migrate")
+    first = _type("user", "add", "bo@example.org").stdout.strip()
+
+    second = _type("user", "key", "BO@example.org").stdout.strip()
+
+    users = _kept().users
+    assert first != second
+    assert users.by_key(first) == users.by_key(second) is not None
+
+
+def test_user_list_shows_everyone() -> None:
+    _type("migrate")
+    _type("user", "add", "bo@example.org")
+
+    shown = _type("user", "list").stdout.splitlines()
+
+    assert [line.split()[:2] for line in shown] == [
+        ["admin@localhost", "admin"],
+        ["bo@example.org", "user"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("user", "key", "nobody@example.org"), "darkroom user list"),
+        (("user", "add", "admin@localhost"), "admin@localhost already"),
+    ],
+)
+def test_a_fault_of_the_caller_is_one_line(words: tuple[str, ...], hint: str) -> None:
+    _type("migrate")
+
+    shown = _run(*words)
+
+    assert shown.returncode == 1
+    assert hint in shown.stderr
+    assert len(shown.stderr.splitlines()) == 1
+
+
+def test_a_database_without_a_schema_is_a_fault_that_says_what_to_do() -> None:
+    assert "darkroom migrate" in _run("user", "list").stderr
+
+
+def test_a_busy_port_is_a_fault_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("DARKROOM_PORT", str(taken.getsockname()[1]))
+
+        shown = _run("up")
+
+    assert shown.returncode == 1
+    assert "DARKROOM_PORT" in shown.stderr
+    assert len(shown.stderr.splitlines()) == 1
+
+
+def test_a_worker_without_a_broker_is_a_fault_that_says_what_to_do() -> None:
+    _type("migrate")
+
+    shown = _run("worker")
+
+    assert shown.returncode == 1
+    assert "DARKROOM_REDIS_URL" in shown.stderr
+
+
+def _run(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "darkroom", *words],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+        timeout=60,
+        check=False,
+    )

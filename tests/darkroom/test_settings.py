@@ -1,0 +1,106 @@
+"""Settings: what is read, from where, and what is said when it cannot be used."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from darkroom.errors import SettingsError
+from darkroom.settings import Settings, load_settings, variables
+
+
+def test_nothing_set_means_the_embedded_stack() -> None:
+    settings = load_settings()
+
+    assert settings == Settings()
+    assert settings.database.startswith("sqlite:////")
+    assert settings.storage.startswith("file:///")
+    assert settings.redis_url is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("DARKROOM_PORT", "http", "integer"),
+        ("DARKROOM_PORT", "-1", "at least 0"),
+        ("DARKROOM_LEASE_S", "soon", "number"),
+        ("DARKROOM_STOP_S", "0", "at least 1"),
+        ("DARKROOM_ENABLE_SIGNUP", "perhaps", "boolean"),
+        ("DARKROOM_LOG_FORMAT", "xml", "text, json"),
+        ("DARKROOM_LOG_LEVEL", "loud", "debug, info, warning, error"),
+        ("DARKROOM_SECRET_KEY", "short", "openssl rand -hex 32"),
+        ("DARKROOM_ADMIN_PASSWORD", "hunter2 hunter2", "DARKROOM_ADMIN_EMAIL"),
+        ("DARKROOM_SECRET_KEY_FILE", "/no/such/file", "readable"),
+        ("IMAGE_STEPS", "many", "integer"),
+        ("AUTOMATIC1111_PARAMS", "{", "JSON"),
+    ],
+)
+def test_a_fault_names_its_variable_and_what_is_accepted(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, hint: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+
+    assert name in caught.value.detail
+    assert hint in caught.value.detail
+
+
+def test_a_secret_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("s" * 40 + "\n")
+    monkeypatch.setenv("DARKROOM_SECRET_KEY_FILE", str(file))
+
+    assert load_settings().secret_key == "s" * 40
+
+
+def test_a_blank_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_PORT", " ")
+    monkeypatch.setenv("OPENAI_API_KEY", "")
+
+    assert load_settings() == Settings()
+
+
+def test_an_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_WORKER_CONCURRENCY", "4")
+
+    assert load_settings().worker_concurrency == 4
+    assert load_settings(worker_concurrency=2).worker_concurrency == 2
+
+
+def test_engines_answer_to_the_names_open_webui_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def key() -> object:
+        return load_settings().config_defaults["IMAGES_OPENAI_API_KEY"]
+
+    monkeypatch.setenv("OPENAI_API_KEY", "shared")
+    assert key() == "shared"
+
+    monkeypatch.setenv("IMAGES_OPENAI_API_KEY", "for images")
+    assert key() == "for images"
+
+    monkeypatch.setenv("DARKROOM_IMAGES_OPENAI_API_KEY", "for this service")
+    assert key() == "for this service"
+
+
+def test_a_database_by_url_may_be_shared() -> None:
+    assert Settings(database_url="postgresql://db/darkroom").is_shared
+    assert not Settings(database_url="sqlite:////tmp/darkroom.db").is_shared
+
+
+def test_secrets_do_not_show_in_the_settings() -> None:
+    settings = Settings(
+        secret_key="s" * 40,
+        admin_email="ada@example.org",
+        admin_password="hunter2 hunter2",
+        config_defaults={"IMAGES_OPENAI_API_KEY": "sk-precious"},
+    )
+
+    assert not any(secret in repr(settings) for secret in ("s" * 40, "hunter2", "sk-precious"))
+
+
+def test_every_variable_is_described_once() -> None:
+    names = Counter(each.name for each in variables())
+
+    assert set(names.values()) == {1}
+    assert all(each.help.endswith((".", "catalog")) for each in variables())

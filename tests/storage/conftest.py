@@ -11,9 +11,6 @@ from storage import Storage, open_storage
 from storage.migrations import upgrade
 from tests.storage.postgresql import PostgreSQL, programs
 
-#: Read before anything scrubs the environment.
-IS_CI = os.environ.get("CI") == "true"
-
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def new_database(
@@ -25,7 +22,8 @@ def new_database(
         return
     found = programs()
     if found is None:
-        (pytest.fail if IS_CI else pytest.skip)("There is no PostgreSQL server on this machine.")
+        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        give_up("There is no PostgreSQL server on this machine: install `postgresql`.")
     with PostgreSQL(found) as server:
         yield server.new_database
 

@@ -105,8 +105,8 @@ class Worker:
     engine: ScriptedEngine = field(default_factory=ScriptedEngine)
     name: str = "w1"
     lease_s: float = 30
-    #: Returns whether the process stops.
-    pause: Callable[[], bool] = lambda: False
+    #: Called where the worker waits; returns whether the process stops.
+    pause: Callable[[], bool] = lambda: True
     engine_for: Callable[[Job], Engine] | None = None
     #: Each job that was announced, as the database had it at that moment.
     announced: list[Job] = field(default_factory=list)

@@ -81,14 +81,14 @@ def test_a_claim_waits_for_the_database(
 def test_the_configuration_waits_for_the_database(
     storage: Storage, submit: Submit, database: OutageDatabase
 ) -> None:
-    outages = iter([True, False])
+    outages = iter([True])
 
     def engine_for(job: Job) -> Engine:
-        database.is_away = next(outages)
+        database.is_away = next(outages, database.is_away)
         storage.config.values()
         return worker.engine
 
-    worker = Worker(storage, engine_for=engine_for)
+    worker = Worker(storage, engine_for=engine_for, pause=_back_after(3, database))
 
     assert worker.run(submit()).status is JobStatus.SUCCEEDED
 

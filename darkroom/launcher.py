@@ -169,7 +169,7 @@ def _await(supervisor: Supervisor, lacking: Callable[[], str | None]) -> None:
 
 
 def _greeting(settings: Settings, admin: FirstAdmin | None) -> str:
-    url = base_url(settings)
+    url = _base_url(settings)
     key = admin.key if admin is not None else "$DARKROOM_KEY"
     return "\n".join(
         [
@@ -189,7 +189,7 @@ def _about(admin: FirstAdmin) -> str:
     return f"  Admin:   {admin.email}\n  API key: {admin.key}  (shown this once, keep it)"
 
 
-def base_url(settings: Settings) -> str:
+def _base_url(settings: Settings) -> str:
     """Where a caller on this machine reaches the API."""
     host = _reachable(settings.host)
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"

@@ -5,7 +5,6 @@ once it is reached nothing else is served, health checks included.
 """
 
 import os
-import resource
 import signal
 from types import FrameType
 from typing import Any
@@ -17,19 +16,24 @@ from gunicorn.workers.base import Worker
 
 from api import create_app
 from api.services import EXTENSION, Services
-from darkroom import logs
+from darkroom import bus, logs
+from darkroom.processes import allow_open_files
+from darkroom.secrets import service_secret
 from darkroom.settings import Settings
+from engines.catalog import Catalog
 
 
 def serve(settings: Settings, *, listener: int | None = None) -> None:
     """Serve in the foreground until SIGTERM or SIGINT.
 
     `listener` is the number of a socket that listens already; without it one is bound to the
-    configured address.
+    configured address. Raises SettingsError when it cannot run as configured.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # Asked here, where an error is one line, and not in a process that gunicorn starts again.
+    bus.broker_url(settings)
+    service_secret(settings)
+    Catalog.load(settings.model_catalog)
+    allow_open_files()
     _Server(settings, listener).run()
 
 

@@ -1,11 +1,9 @@
 """`darkroom up`: broker, worker and API in one command, watched over until it is stopped."""
 
 import errno
-import resource
 import socket
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 
 import redis
@@ -15,7 +13,7 @@ from darkroom.broker import embedded_broker
 from darkroom.errors import SettingsError, Unavailable
 from darkroom.first_start import FirstAdmin, prepare
 from darkroom.ownership import owning
-from darkroom.processes import Program, darkroom
+from darkroom.processes import Program, allow_open_files, darkroom
 from darkroom.settings import PREFIX, Settings
 from darkroom.signals import Signals
 from darkroom.supervision import Supervisor
@@ -35,9 +33,6 @@ STOP_MARGIN_S = 5.0
 #: Callers that may wait for the API to take their connection.
 BACKLOG = 2048
 
-#: Open files we ask for. Some systems would allow a billion, which slows programs that count.
-OPEN_FILES = 65_536
-
 READY_LINE = "Darkroom is ready at "
 
 
@@ -47,7 +42,7 @@ def up(settings: Settings, say: Callable[[str], None]) -> None:
     `say` gets what a person should read. Raises SettingsError when it cannot run as configured,
     Unavailable when a part does not come up; nothing is left running then either.
     """
-    _allow_open_files()
+    allow_open_files()
     settings = replace(settings, data_dir=settings.data_dir.absolute())
     with Signals() as signals, owning(settings.data_dir) as lock, _listen(settings) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
@@ -198,12 +193,3 @@ def _base_url(settings: Settings) -> str:
 def _reachable(host: str) -> str:
     """An address to call, for one that listens everywhere."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
-
-
-def _allow_open_files() -> None:
-    """Every waiting caller costs a file; the default of many systems is 1024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

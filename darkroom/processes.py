@@ -1,15 +1,20 @@
-"""Child processes that cannot outlive us."""
+"""Child processes that cannot outlive us, and what a process may hold open."""
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+
+#: Open files we ask for. Some systems would allow a billion, which slows programs that count.
+OPEN_FILES = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,3 +83,12 @@ def _tie_to_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return tie
+
+
+def allow_open_files() -> None:
+    """Every waiting caller costs a file; the default of many systems is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

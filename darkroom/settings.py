@@ -6,6 +6,7 @@ The defaults of the engines (`darkroom.configuration.FIELDS`) also answer to the
 uses, without the prefix.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -19,13 +20,27 @@ from darkroom.errors import SettingsError
 PREFIX = "DARKROOM_"
 
 
-def _variable(default: Any, help_: str, *, choices: tuple[str, ...] = (), least: float = 0) -> Any:
+def _variable(
+    default: Any,
+    help_: str,
+    *,
+    choices: tuple[str, ...] = (),
+    least: float = 0,
+    most: float = math.inf,
+) -> Any:
     """A field read from the environment, described once."""
-    return field(default=default, metadata={"help": help_, "choices": choices, "least": least})
+    return field(
+        default=default,
+        metadata={"help": help_, "choices": choices, "least": least, "most": most},
+    )
 
 
 def _secret(help_: str) -> Any:
-    return field(default=None, repr=False, metadata={"help": help_, "choices": (), "least": 0})
+    return field(
+        default=None,
+        repr=False,
+        metadata={"help": help_, "choices": (), "least": 0, "most": math.inf},
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +48,7 @@ class Settings:
     """How one process runs. Handed in as an argument, never read from a global."""
 
     host: str = _variable("127.0.0.1", "Address the API listens on.")
-    port: int = _variable(8787, "Port the API listens on; 0 takes any free one.")
+    port: int = _variable(8787, "Port the API listens on; 0 takes any free one.", most=65_535)
     data_dir: Path = _variable(Path("data"), "Folder for everything the embedded stack keeps.")
     database_url: str | None = _variable(
         None, "SQLAlchemy URL of the database. Default: SQLite in the data folder."
@@ -238,6 +253,8 @@ def _read(env: FileAwareEnv, setting: Field[Any]) -> Any:
         raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.")
     if isinstance(value, int | float) and value < setting.metadata["least"]:
         raise SettingsError(f"{name} is {value}; it must be at least {setting.metadata['least']}.")
+    if isinstance(value, int | float) and value > setting.metadata["most"]:
+        raise SettingsError(f"{name} is {value}; it must be at most {setting.metadata['most']}.")
     return value
 
 

@@ -6,12 +6,15 @@ worker` finds `app` here by convention.
 """
 
 import sys
+import warnings
 from typing import Any
 
 from celery import Celery, signals
+from celery.exceptions import SecurityWarning
 from kombu import Queue
 
 from darkroom import bus, logs
+from darkroom.errors import DarkroomError
 from darkroom.settings import Settings, load_settings
 from engines.registry import installed_engines
 from worker.broker_loss import survive_broker_loss
@@ -66,8 +69,17 @@ def make_celery(settings: Settings) -> Celery:
 
 def run(settings: Settings) -> None:
     """Run a worker in the foreground until SIGTERM or SIGINT; running jobs are finished first."""
+    # Running as root is a container's business; nothing is unpickled here.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     make_celery(settings).worker_main(
-        ["worker", "--without-gossip", "--without-mingle", "--loglevel", settings.log_level]
+        [
+            "--quiet",
+            "worker",
+            "--without-gossip",
+            "--without-mingle",
+            "--loglevel",
+            settings.log_level,
+        ]
     )
 
 
@@ -82,7 +94,11 @@ def _attach(app: Celery, settings: Settings) -> None:
 
     def start(**_: Any) -> None:
         nonlocal process
-        process = WorkerProcess(settings, lambda job: send(app, job))
+        try:
+            process = WorkerProcess(settings, lambda job: send(app, job))
+        except DarkroomError as error:
+            # Celery keeps all other exceptions of its signals to itself.
+            raise SystemExit(f"Error: {error.detail}") from error
         process.start()
 
     def announce(**_: Any) -> None:

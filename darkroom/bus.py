@@ -16,6 +16,22 @@ from darkroom.settings import Settings
 #: Channel on which the id of each finished job is published.
 FINISHED = "darkroom:finished"
 
+#: Channel on which the id of a job is published whenever something else about it changed.
+CHANGED = "darkroom:changed"
+
+#: Celery's priorities, of which 0 goes first, by lane: interactive jobs, then batches.
+PRIORITIES = (0, 9)
+
+#: What separates a queue's name from a priority in Redis' keys.
+SEPARATOR = ":"
+
+#: Sent jobs per worker slot and lane. Above one, so that a slot that falls free finds its next job
+#: in Redis; small, so that the order is decided late.
+WINDOW_PER_SLOT = 1.5
+
+#: The window while no worker gives a sign of life: the first to come finds something to do.
+LEAST_WINDOW = 8
+
 #: Sorted set of the running worker processes, by the Unix time until which each counts as living.
 WORKERS = "darkroom:workers"
 
@@ -82,21 +98,52 @@ def announce_finished(client: "redis.Redis", job_id: str) -> None:
     client.publish(FINISHED, job_id)
 
 
+def announce_changed(client: "redis.Redis", job_id: str) -> None:
+    """Tell whoever follows the job that there is news. Raises redis.RedisError."""
+    client.publish(CHANGED, job_id)
+
+
+def window(client: "redis.Redis") -> int:
+    """How many sent jobs each lane of an engine may have in Celery's queues.
+
+    Raises redis.RedisError.
+    """
+    return max(int(slots(client) * WINDOW_PER_SLOT), LEAST_WINDOW)
+
+
+def is_queue_empty(client: "redis.Redis", engine: str) -> bool:
+    """Whether Celery holds no id for this engine that a worker could take.
+
+    Raises redis.RedisError.
+    """
+    name = CELERY_PREFIX + queue_for(engine)
+    keys = [name, *(f"{name}{SEPARATOR}{priority}" for priority in PRIORITIES[1:])]
+    return not any(client.llen(key) for key in keys)
+
+
 def living_workers(client: "redis.Redis") -> list[str]:
-    """The names of the worker processes that gave a sign of life lately.
+    """The worker processes that gave a sign of life lately, each as `slots@name`.
 
     Raises redis.RedisError.
     """
     return [str(name) for name in client.zrange(WORKERS, time.time(), "+inf", byscore=True)]
 
 
-def give_sign_of_life(client: "redis.Redis", worker: str, *, lasts_s: float) -> None:
-    """Count as living for `lasts_s` seconds. Raises redis.RedisError."""
+def slots(client: "redis.Redis") -> int:
+    """How many jobs all living workers can run at once. Raises redis.RedisError."""
+    return sum(int(each.partition("@")[0]) for each in living_workers(client))
+
+
+def give_sign_of_life(client: "redis.Redis", worker: str, *, slots: int, lasts_s: float) -> None:
+    """Count as living, with room for `slots` jobs at once, for `lasts_s` seconds.
+
+    Raises redis.RedisError.
+    """
     now = time.time()
-    client.zadd(WORKERS, {worker: now + lasts_s})
+    client.zadd(WORKERS, {f"{slots}@{worker}": now + lasts_s})
     client.zremrangebyscore(WORKERS, "-inf", now - 3600)
 
 
-def sign_off(client: "redis.Redis", worker: str) -> None:
+def sign_off(client: "redis.Redis", worker: str, *, slots: int) -> None:
     """Count as living no longer. Raises redis.RedisError."""
-    client.zrem(WORKERS, worker)
+    client.zrem(WORKERS, f"{slots}@{worker}")

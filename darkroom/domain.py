@@ -8,16 +8,17 @@ A job's life:
 ```
  submit ─► queued ─► running ─► succeeded
              │ ▲        ├─────► failed
-             │ └────────┤          (handed back, or its lease ran out)
+             │ └────────┤          (to be tried again, handed back, or its lease ran out)
              │          └─► canceling ─► canceled | succeeded | failed
-             └────────────────────────► canceled
+             ├────────────────────────► canceled
+             └────────────────────────► failed   (nobody wanted it any more)
 ```
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Any, Protocol, Self
 
@@ -58,6 +59,13 @@ TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = MappingProxyType(
 def states_before(status: JobStatus) -> frozenset[JobStatus]:
     """The states from which `status` may be reached."""
     return frozenset(before for before, after in TRANSITIONS.items() if status in after)
+
+
+class Lane(IntEnum):
+    """Which of two lines a job waits in; the lower number goes first."""
+
+    INTERACTIVE = 0
+    BATCH = 1
 
 
 class Operation(StrEnum):
@@ -178,6 +186,11 @@ class NewJob:
     idempotency_key: str | None = None
     #: Hash of what was asked, to tell a replay from a reused key.
     request_hash: str | None = None
+    lane: Lane = Lane.INTERACTIVE
+    #: When it is no longer wanted (Unix time, in seconds).
+    deadline: float | None = None
+    #: The failed job that this one repeats.
+    retry_of: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,9 +211,29 @@ class Job(NewJob):
     #: Share done, 0.0 to 1.0.
     progress: float
     error: JobError | None
+    #: Counts every change of this record, so that a reader can tell whether it saw the newest.
+    revision: int
+    #: Not to be tried again before this (Unix time, in seconds).
+    not_before: float | None
     created_at: float
     started_at: float | None
     finished_at: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One worker's try at a job. Times are Unix seconds."""
+
+    number: int
+    engine: str
+    model: str
+    worker: str
+    started_at: float
+    ended_at: float | None
+    #: `succeeded`, `canceled`, `handed_back`, `lease_lost`, or the code of an error; None while
+    #: it runs.
+    outcome: str | None
+    detail: str | None
 
 
 class Role(StrEnum):
@@ -300,5 +333,12 @@ class Progress(Protocol):
     and the engine then cleans up after itself and lets the exception pass.
     """
 
-    def __call__(self, share: float | None = None, *, upstream_id: str | None = None) -> None:
-        """`share` of the work is done (0.0 to 1.0); the run is called `upstream_id` upstream."""
+    def __call__(
+        self,
+        share: float | None = None,
+        *,
+        preview: bytes | None = None,
+        upstream_id: str | None = None,
+    ) -> None:
+        """`share` of the work is done (0.0 to 1.0), and looks like `preview`, an encoded picture,
+        so far; the run is called `upstream_id` upstream."""

@@ -10,6 +10,7 @@ DarkroomError
 │   ├── BodyTooLarge
 │   ├── WrongMediaType
 │   ├── NotSignedIn
+│   ├── LimitReached
 │   ├── PermissionDenied
 │   │   └── Disabled          an admin switched this off
 │   ├── NotFound
@@ -21,9 +22,12 @@ DarkroomError
 │   ├── RequestRejected       the engine refused the parameters
 │   ├── ContentRefused        the engine refused the prompt or the result
 │   ├── Misconfigured         wrong key, address or model; an admin must act
+│   │   └── ModelNotOffered   the engine has no such model
 │   ├── QuotaExhausted        the account has no money or quota left
 │   ├── EngineFailed          the engine tried and broke
 │   ├── InvalidPicture        the engine answered with something that is no picture
+│   ├── DeadlineExceeded      nobody wants the result any more
+│   ├── WorkersDied           every attempt lost its worker
 │   └── OutcomeUnknown        the call may have happened, and may have been charged
 ├── Unavailable               a part of Darkroom itself is out of reach for now
 └── Interrupted               the work was stopped on purpose
@@ -120,6 +124,20 @@ class NotSignedIn(CallerError):
 
     code = "not_signed_in"
     title = "Not signed in"
+
+
+class LimitReached(CallerError):
+    """As much as this user may have is queued already."""
+
+    code = "limit_reached"
+    title = "Limit reached"
+
+    #: Seconds after which it is worth another try.
+    retry_after_s: float
+
+    def __init__(self, detail: str, *, retry_after_s: float) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class PermissionDenied(CallerError):
@@ -224,6 +242,12 @@ class Misconfigured(EngineError):
     code = "engine_misconfigured"
 
 
+class ModelNotOffered(Misconfigured):
+    """The engine has no such model, or not for this account; its other models may work."""
+
+    code = "model_unavailable"
+
+
 class QuotaExhausted(EngineError):
     """The engine's account has no money or quota left: an admin must act."""
 
@@ -240,6 +264,18 @@ class InvalidPicture(EngineError):
     """The engine answered with bytes that are no usable picture."""
 
     code = "picture_invalid"
+
+
+class DeadlineExceeded(EngineError):
+    """The job was not finished when its caller's deadline came."""
+
+    code = "deadline_exceeded"
+
+
+class WorkersDied(EngineError):
+    """Each attempt ended with the death of its worker."""
+
+    code = "workers_died"
 
 
 class OutcomeUnknown(EngineError):

@@ -86,6 +86,31 @@ class Settings:
     job_timeout_s: float = _variable(
         900.0, "Longest one attempt at a job may take, in seconds.", least=1
     )
+    retry_for_s: float = _variable(
+        3600.0,
+        "How long after it was accepted a job is tried again for an engine that is busy or out of"
+        " reach, in seconds.",
+    )
+    repeat_paid_calls: bool = _variable(
+        False, "Whether a paid call that may have happened is made again, and perhaps paid twice."
+    )
+    fallback_models: Mapping[str, str] | None = _variable(
+        None,
+        "JSON object from a model to the one that takes its place while its engine is out of reach,"
+        ' misconfigured or without quota: `{"openai/gpt-image-2": "builtin/placeholder"}`.',
+    )
+    max_queued_per_user: int = _variable(
+        50_000, "Most jobs one user may have queued; beyond that a call is answered 429.", least=1
+    )
+    max_running_per_user: int | None = _variable(
+        None, "Most jobs of one user that run at once. Default: no limit.", least=1
+    )
+    keep_images_days: float | None = _variable(
+        None, "Age at which pictures are deleted, in days. Default: never."
+    )
+    keep_images_mb_per_user: int | None = _variable(
+        None, "How much of a user's newest pictures is kept, in MiB. Default: all."
+    )
     worker_concurrency: int = _variable(16, "Jobs one worker process runs at once.", least=1)
     api_processes: int = _variable(1, "API processes that `darkroom serve` runs.", least=1)
     api_threads: int = _variable(
@@ -103,6 +128,11 @@ class Settings:
     enable_builtin: bool = _variable(True, "Whether the built-in placeholder engine is offered.")
     builtin_latency_s: float = _variable(
         0.0, "Seconds the built-in engine takes for a picture, to try out load."
+    )
+    builtin_ledger: Path | None = _variable(
+        None,
+        "Folder in which the built-in engine keeps account of its calls, and finds runs again whose"
+        " worker died; for tests.",
     )
     builtin_script: bool = _variable(
         False, "Whether prompts may script the built-in engine's latency and faults; for tests."
@@ -242,6 +272,12 @@ def _read(env: FileAwareEnv, setting: Field[Any]) -> Any:
             value = env.float(name)
         elif isinstance(default, tuple):
             value = tuple(cast(list[str], env.list(name)))
+        elif "Mapping" in kind:
+            value = _words(env.json(name))
+        elif "int" in kind:
+            value = env.int(name)
+        elif "float" in kind:
+            value = env.float(name)
         elif "Path" in kind:
             value = env.path(name)
         else:
@@ -255,6 +291,13 @@ def _read(env: FileAwareEnv, setting: Field[Any]) -> Any:
         raise SettingsError(f"{name} is {value}; it must be at least {setting.metadata['least']}.")
     if isinstance(value, int | float) and value > setting.metadata["most"]:
         raise SettingsError(f"{name} is {value}; it must be at most {setting.metadata['most']}.")
+    return value
+
+
+def _words(value: Any) -> dict[str, str]:
+    """A JSON object from words to words. Raises ValueError for anything else."""
+    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+        raise ValueError("it must be a JSON object whose values are strings")
     return value
 
 

@@ -4,12 +4,16 @@ from dataclasses import dataclass
 
 from darkroom.secrets import SecretBox, service_secret
 from darkroom.settings import Settings
+from storage.backlog import Backlog
 from storage.config import Config
 from storage.database import Database
 from storage.files import Files
 from storage.gallery import Gallery
+from storage.health import Health
 from storage.images import Images
 from storage.jobs import Jobs
+from storage.outlook import Outlook
+from storage.retention import Retention
 from storage.users import Users
 
 __all__ = ["Storage", "open_storage"]
@@ -22,10 +26,14 @@ class Storage:
     database: Database
     files: Files
     jobs: Jobs
+    backlog: Backlog
+    health: Health
+    outlook: Outlook
     images: Images
     users: Users
     config: Config
     gallery: Gallery
+    retention: Retention
 
     def close(self) -> None:
         self.database.close()
@@ -44,8 +52,12 @@ def open_storage(settings: Settings) -> Storage:
         database=database,
         files=files,
         jobs=Jobs(database),
+        backlog=Backlog(database),
+        health=Health(database),
+        outlook=Outlook(database),
         images=Images(database),
         users=Users(database),
         config=Config(database, SecretBox(service_secret(settings)), settings.config_defaults),
         gallery=Gallery(database, files),
+        retention=Retention(database),
     )

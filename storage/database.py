@@ -3,12 +3,12 @@
 SQLite runs in WAL mode with full syncs, so that an accepted job survives a power cut. Its write
 transactions start with `BEGIN IMMEDIATE`, because one that starts reading and then writes cannot
 wait for another writer: it fails with "database is locked" at once. Writers of one process queue
-on a lock, which is fair and does not poll; those of other processes wait on the busy time-out.
+on a lock, which does not poll; those of other processes wait on the busy time-out.
 """
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -25,6 +25,8 @@ from darkroom.errors import SettingsError, Unavailable
 #: How long a connection is waited for, and how long SQLite waits for another process's write,
 #: in seconds.
 PATIENCE_S = 10.0
+
+AWAY = "The database does not answer at the moment. Try again in a few seconds."
 
 
 class epoch_now(FunctionElement[float]):  # noqa: N801 - reads as the SQL function it stands for
@@ -69,7 +71,8 @@ class Database:
                 "DARKROOM_DATABASE_URL cannot be used: give sqlite:////folder/file.db or"
                 " postgresql://user:password@host/name."
             ) from error
-        self._writers = threading.Lock() if is_sqlite else nullcontext()
+        self._patience_s = patience_s
+        self._writers = threading.Lock() if is_sqlite else None
         self._reading = {} if is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         if is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
@@ -93,11 +96,23 @@ class Database:
         """
         with (
             _translated(),
-            self._writers,
+            self._turn_to_write(),
             self.engine.connect() as connection,
             connection.execution_options(is_write=True).begin(),
         ):
             yield connection
+
+    @contextmanager
+    def _turn_to_write(self) -> Iterator[None]:
+        if self._writers is None:
+            yield
+            return
+        if not self._writers.acquire(timeout=self._patience_s):
+            raise Unavailable(AWAY)
+        try:
+            yield
+        finally:
+            self._writers.release()
 
     def check(self) -> None:
         """Raises Unavailable when the database does not answer."""
@@ -120,9 +135,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise Unavailable(
-            "The database does not answer at the moment. Try again in a few seconds."
-        ) from error
+        raise Unavailable(AWAY) from error
 
 
 def _with_driver(url: str) -> str:

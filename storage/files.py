@@ -10,11 +10,16 @@ from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import BaseError
 from obstore.exceptions import NotFoundError as StoreNotFound
 from obstore.store import LocalStore, from_url
 
 from darkroom.errors import NotFound, SettingsError, Unavailable
+
+#: What a local store calls the files it has not finished yet: the key, this, and a number from 1.
+#: More than so many writers of the same bytes at once are not looked for.
+DRAFT = "#"
+MOST_DRAFTS = 8
 
 
 class Files:
@@ -52,11 +57,22 @@ class Files:
         with _translated():
             try:
                 obstore.put(self._store, key, data, mode="create", use_multipart=False)
-            except AlreadyExistsError:
-                if obstore.head(self._store, key)["size"] != len(data):
+            except BaseError:
+                # It is there already; or our draft is not, since a quicker writer of the same bytes
+                # took it for one that was left behind.
+                size_bytes = self._size(key)
+                if size_bytes is None:
+                    raise
+                if size_bytes != len(data):
                     obstore.put(self._store, key, data, use_multipart=False)
             if self._folder is not None:
                 _flush(self._folder / key)
+            self._drop_drafts(key)
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Keep `data` as `key`, in place of what was there: all of it or nothing."""
+        with _translated():
+            obstore.put(self._store, key, data, use_multipart=False)
 
     def open(self, key: str) -> BinaryIO:
         """Open a file for reading; it can seek. Raises NotFound."""
@@ -81,6 +97,7 @@ class Files:
     def delete(self, key: str) -> None:
         """Forget a file; one that is gone already is no error."""
         with contextlib.suppress(NotFound), _translated():
+            self._drop_drafts(key)
             obstore.delete(self._store, key)
 
     def keys(self) -> list[str]:
@@ -95,6 +112,18 @@ class Files:
                 obstore.list_with_delimiter(self._store)
         elif not os.access(self._folder, os.W_OK):
             raise Unavailable("The folder for pictures cannot be written to.")
+
+    def _size(self, key: str) -> int | None:
+        try:
+            return obstore.head(self._store, key)["size"]
+        except (FileNotFoundError, StoreNotFound):
+            return None
+
+    def _drop_drafts(self, key: str) -> None:
+        """Remove what processes that were killed while they wrote this file left beside it."""
+        if self._folder is not None:
+            for number in range(1, MOST_DRAFTS + 1):
+                (self._folder / f"{key}{DRAFT}{number}").unlink(missing_ok=True)
 
 
 @contextmanager

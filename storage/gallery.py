@@ -97,6 +97,21 @@ class Gallery:
             self._keep_thumbnail(image.file_key, path, small)
         return self._files.open(path)
 
+    def keep_preview(self, job_id: str, data: bytes) -> None:
+        """Show an unfinished picture until the next preview, or the job's end."""
+        self._files.replace(_preview_path(job_id), data)
+
+    def open_preview(self, job_id: str) -> BinaryIO:
+        """The newest preview of a running job. Raises NotFound."""
+        return self._files.open(_preview_path(job_id))
+
+    def has_preview(self, job_id: str) -> bool:
+        return self._files.exists(_preview_path(job_id))
+
+    def drop_preview(self, job_id: str) -> None:
+        """Forget a job's preview; one that is not there is no error."""
+        self._files.delete(_preview_path(job_id))
+
     def delete(self, image: StoredImage) -> None:
         """Forget an image, and its file when no other image shows it."""
         with self._database.writing() as connection:
@@ -170,6 +185,10 @@ def _lock(connection: Connection, key: str) -> None:
 
 def _path(file_key: str) -> str:
     return f"images/{file_key[:2]}/{file_key}"
+
+
+def _preview_path(job_id: str) -> str:
+    return f"previews/{job_id}"
 
 
 def _thumbnail_path(file_key: str, width: int) -> str:

@@ -1,7 +1,7 @@
 """Images: the rows that say which pictures there are and whose they are."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,15 +39,21 @@ class Images:
             row = connection.execute(query).one_or_none()
         if row is None:
             raise NotFound(f"There is no file {image_id!r}.")
-        return _image(row)
+        return image_of(row)
 
     def of_job(self, job_id: str) -> Sequence[StoredImage]:
         """A job's images in the order they were drawn."""
+        return self.of_jobs([job_id])[job_id]
+
+    def of_jobs(self, job_ids: Collection[str]) -> Mapping[str, Sequence[StoredImage]]:
+        """The images of a few hundred jobs at most, by job, in the order they were drawn."""
+        found: dict[str, list[StoredImage]] = {job_id: [] for job_id in job_ids}
         with self._database.reading() as connection:
-            rows = connection.execute(
-                select(images).where(images.c.job_id == job_id).order_by(images.c.position)
-            )
-            return [_image(row) for row in rows]
+            for row in connection.execute(
+                select(images).where(images.c.job_id.in_(found)).order_by(images.c.position)
+            ):
+                found[row.job_id].append(image_of(row))
+        return found
 
     def list(
         self,
@@ -75,7 +81,7 @@ class Images:
                 tuple_(images.c.created_at, images.c.id) < tuple_(last.created_at, last.id)
             )
         with self._database.reading() as connection:
-            return [_image(row) for row in connection.execute(query.limit(limit))]
+            return [image_of(row) for row in connection.execute(query.limit(limit))]
 
 
 def insert_images(connection: Connection, job: Job, pictures: Sequence[KeptPicture]) -> None:
@@ -101,5 +107,5 @@ def insert_images(connection: Connection, job: Job, pictures: Sequence[KeptPictu
         )
 
 
-def _image(row: Row[Any]) -> StoredImage:
+def image_of(row: Row[Any]) -> StoredImage:
     return StoredImage(**row._mapping)

@@ -16,8 +16,9 @@ CONTENT_TYPES = {
     "GIF": "image/gif",
 }
 
-#: The last bytes of the formats whose end nothing else checks.
-ENDINGS = {"JPEG": b"\xff\xd9", "GIF": b";"}
+#: What the formats end with whose end nothing else checks, and how far from the last byte that
+#: may be: some cameras and programs write a little behind a JPEG.
+ENDINGS = {"JPEG": (b"\xff\xd9", 4096), "GIF": (b";", 1)}
 
 #: Largest picture that is kept: 64 megapixels, 64 MiB.
 MAX_PIXELS = 64_000_000
@@ -66,7 +67,8 @@ def inspect(data: bytes) -> Picture:
         raise InvalidPicture(
             f"The picture has {width}x{height} pixels; at most {MAX_PIXELS:,} are kept."
         )
-    if not data.rstrip(b"\0").endswith(ENDINGS.get(kind, b"")):
+    ending, within = ENDINGS.get(kind, (b"", 1))
+    if ending not in data.rstrip(b"\0")[-within:]:
         raise InvalidPicture("The engine answered with a picture that is cut off.")
     return Picture(
         content_type=CONTENT_TYPES[kind], width=width, height=height, size_bytes=len(data)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -24,6 +25,13 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def _partial(name: str, condition: str, *columns: str) -> Index:
+    """An index of the few rows that meet a condition."""
+    where = text(condition)
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
 
 users = Table(
     "users",
@@ -70,6 +78,11 @@ jobs = Table(
     Column("request_id", String(128)),
     Column("idempotency_key", String(255)),
     Column("request_hash", String(64)),
+    Column("lane", Integer, nullable=False, server_default="0"),
+    Column("revision", Integer, nullable=False, server_default="0"),
+    Column("not_before", Double),
+    Column("deadline", Double),
+    Column("retry_of", String(36)),
     Column("created_at", Double, nullable=False),
     #: When the id was last handed to Celery; a queued job that was not is sent again.
     Column("sent_at", Double),
@@ -77,7 +90,56 @@ jobs = Table(
     Column("finished_at", Double),
     UniqueConstraint("owner_id", "idempotency_key"),
     Index("ix_jobs_owner_id_created_at", "owner_id", "created_at"),
-    Index("ix_jobs_status_created_at", "status", "created_at"),
+    Index("ix_jobs_created_at", "created_at"),
+    # What `storage.backlog` looks at all the time, however many jobs are finished or wait.
+    _partial(
+        "ix_jobs_waiting",
+        "status = 'queued' AND sent_at IS NULL",
+        "engine",
+        "lane",
+        "owner_id",
+        "created_at",
+    ),
+    _partial("ix_jobs_queued", "status = 'queued'", "owner_id"),
+    _partial("ix_jobs_sent", "status = 'queued' AND sent_at IS NOT NULL", "engine", "lane"),
+    _partial("ix_jobs_owned", "status IN ('running', 'canceling')", "owner_id"),
+    _partial("ix_jobs_deadline", "deadline IS NOT NULL AND finished_at IS NULL", "deadline"),
+)
+
+#: Every try at a job, for people and for counting.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("engine", String(64), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("worker", String(200), nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("outcome", String(32)),
+    Column("detail", Text),
+    # The newest of one model, to tell how long a picture takes.
+    Index("ix_attempts_engine_model_ended_at", "engine", "model", "ended_at"),
+)
+
+#: When each user was last served.
+turns = Table(
+    "turns",
+    metadata,
+    Column("owner_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("taken_at", Double, nullable=False),
+)
+
+#: Engines that failed since they last worked.
+engine_health = Table(
+    "engine_health",
+    metadata,
+    Column("engine", String(64), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("rests_until", Double),
+    Column("code", String(32), nullable=False),
+    Column("reason", Text, nullable=False),
 )
 
 #: One row for each file in the store; the same bytes are kept once, however often they are used.

@@ -26,6 +26,10 @@ def test_nothing_set_means_the_embedded_stack() -> None:
         ("DARKROOM_LEASE_S", "soon", "number"),
         ("DARKROOM_STOP_S", "0", "at least 1"),
         ("DARKROOM_ENABLE_SIGNUP", "perhaps", "boolean"),
+        ("DARKROOM_FALLBACK_MODELS", "{", "JSON"),
+        ("DARKROOM_FALLBACK_MODELS", "[1]", "values are strings"),
+        ("DARKROOM_FALLBACK_MODELS", '{"a/b": 1}', "values are strings"),
+        ("DARKROOM_MAX_RUNNING_PER_USER", "0", "at least 1"),
         ("DARKROOM_LOG_FORMAT", "xml", "text, json"),
         ("DARKROOM_LOG_LEVEL", "loud", "debug, info, warning, error"),
         ("DARKROOM_SECRET_KEY", "short", "openssl rand -hex 32"),
@@ -81,6 +85,26 @@ def test_engines_answer_to_the_names_open_webui_uses(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setenv("DARKROOM_IMAGES_OPENAI_API_KEY", "for this service")
     assert key() == "for this service"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("DARKROOM_MAX_RUNNING_PER_USER", "4", "max_running_per_user", 4),
+        ("DARKROOM_KEEP_IMAGES_DAYS", "0.5", "keep_images_days", 0.5),
+        ("DARKROOM_KEEP_IMAGES_MB_PER_USER", "100", "keep_images_mb_per_user", 100),
+        ("DARKROOM_REPEAT_PAID_CALLS", "true", "repeat_paid_calls", True),
+        ("DARKROOM_FALLBACK_MODELS", '{"a/b": "c/d"}', "fallback_models", {"a/b": "c/d"}),
+    ],
+)
+def test_a_variable_without_a_default_is_read_as_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, field: str, value: object
+) -> None:
+    monkeypatch.setenv(name, text)
+
+    found = getattr(load_settings(), field)
+
+    assert (found, type(found)) == (value, type(value))
 
 
 def test_a_database_by_url_may_be_shared() -> None:

@@ -10,9 +10,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from PIL import Image
+from sqlalchemy import Table, update
 
-from darkroom.domain import GeneratedImage, ImageRequest, Job, JobError, NewJob, StoredImage
+from darkroom.domain import (
+    GeneratedImage,
+    ImageRequest,
+    Job,
+    JobError,
+    JobStatus,
+    NewJob,
+    StoredImage,
+)
 from storage import Storage
+from storage.tables import images, jobs
 
 T = TypeVar("T")
 
@@ -44,6 +54,22 @@ def claimed(storage: Storage, job: Job, *, worker: str = "w1", lease_s: float = 
 
 def running(storage: Storage, owner_id: str, *, lease_s: float = 30, **rest: Any) -> Job:
     return claimed(storage, queued(storage, owner_id, **rest), lease_s=lease_s)
+
+
+def sent(storage: Storage, *, engine: str = "builtin", window: int = 100, **rest: Any) -> list[str]:
+    """The ids that are next; they count as sent from now on."""
+    return [each.id for each in storage.backlog.take(engine, window=window, **rest)]
+
+
+def with_times(storage: Storage, thing: Job | StoredImage, **times: float | None) -> None:
+    """Change when something happened, as if time had passed."""
+    table: Table = jobs if isinstance(thing, Job) else images
+    with storage.database.writing() as connection:
+        connection.execute(update(table).where(table.c.id == thing.id).values(**times))
+
+
+def status_of(storage: Storage, job: Job) -> JobStatus:
+    return storage.jobs.get(job.id).status
 
 
 def encoded(

@@ -13,8 +13,8 @@ import psycopg
 #: PostgreSQL refuses to run as root; Debian's package brings this account to run it.
 ACCOUNT = "postgres"
 
-#: The data is thrown away anyway.
-OPTIONS = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c listen_addresses=''"
+#: The data is thrown away anyway. A commit still outlives the server, but not the machine.
+OPTIONS = "-c fsync=off -c full_page_writes=off -c listen_addresses=''"
 
 
 def programs() -> Path | None:
@@ -43,10 +43,7 @@ class PostgreSQL:
         if os.getuid() == 0:
             shutil.chown(self._folder, ACCOUNT)
         self._run("initdb", "--no-locale", "--encoding=UTF8", "--auth=trust", "--username=darkroom")
-        options = f"{OPTIONS} -c unix_socket_directories={self._folder}"
-        self._run(
-            "pg_ctl", "--wait", f"--log={self._folder / 'log'}", f"--options={options}", "start"
-        )
+        self.start()
         return self
 
     def __exit__(
@@ -55,8 +52,19 @@ class PostgreSQL:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._run("pg_ctl", "--wait", "--mode=immediate", "stop")
+        self.stop()
         shutil.rmtree(self._folder)
+
+    def start(self) -> None:
+        """Returns once it answers."""
+        options = f"{OPTIONS} -c unix_socket_directories={self._folder}"
+        self._run(
+            "pg_ctl", "--wait", f"--log={self._folder / 'log'}", f"--options={options}", "start"
+        )
+
+    def stop(self) -> None:
+        """Stop it as a crash would; what was committed stays."""
+        self._run("pg_ctl", "--wait", "--mode=immediate", "stop")
 
     def new_database(self) -> str:
         """Make an empty database; returns its URL."""

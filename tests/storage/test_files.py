@@ -1,6 +1,7 @@
 """What every file store promises, be it a folder or an object store."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,35 @@ def test_a_folder_holds_nothing_but_whole_files(folder: Files, tmp_path: Path) -
     folder.put("images/aa/key", DATA)
 
     assert [each for each in tmp_path.rglob("*") if each.is_file()] == [tmp_path / "images/aa/key"]
+
+
+@pytest.mark.parametrize("draft", ["key#1", "key#2"])
+def test_what_a_killed_writer_left_goes_with_the_next_write(
+    folder: Files, tmp_path: Path, draft: str
+) -> None:
+    (tmp_path / draft).write_bytes(DATA[:10])
+
+    folder.put("key", DATA)
+
+    assert [each.name for each in tmp_path.iterdir()] == ["key"]
+
+
+def test_what_a_killed_writer_left_goes_when_the_file_is_deleted(
+    folder: Files, tmp_path: Path
+) -> None:
+    (tmp_path / "key#1").write_bytes(DATA[:10])
+
+    folder.delete("key")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_writers_of_the_same_bytes_leave_one_file(folder: Files, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as writers:
+        list(writers.map(lambda _: folder.put("key", DATA), range(200)))
+
+    assert [each.name for each in tmp_path.iterdir()] == ["key"]
+    assert folder.read("key") == DATA
 
 
 def test_a_folder_that_cannot_take_a_file_is_unavailable(folder: Files, tmp_path: Path) -> None:

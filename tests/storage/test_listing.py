@@ -69,47 +69,6 @@ def test_among_no_jobs_none_is_finished(storage: Storage) -> None:
     assert storage.jobs.canceling_among([]) == set()
 
 
-def test_a_job_is_unsent_until_it_is_marked(storage: Storage, owner_id: str) -> None:
-    first, second = queued(storage, owner_id), queued(storage, owner_id)
-    storage.jobs.mark_sent([first.id])
-
-    assert [each.id for each in storage.jobs.unsent(older_than_s=-1)] == [second.id]
-
-
-def test_a_new_job_is_left_to_its_caller(storage: Storage, owner_id: str) -> None:
-    queued(storage, owner_id)
-
-    assert storage.jobs.unsent(older_than_s=60) == []
-
-
-def test_a_job_handed_back_is_unsent_at_once(storage: Storage, owner_id: str) -> None:
-    job = queued(storage, owner_id)
-    storage.jobs.mark_sent([job.id])
-    held = storage.jobs.claim(job.id, worker="w1", lease_s=30)
-    assert held is not None
-
-    storage.jobs.hand_back(held)
-
-    assert [each.id for each in storage.jobs.unsent(older_than_s=60)] == [job.id]
-
-
-def test_the_oldest_unsent_jobs_come_first(storage: Storage, owner_id: str) -> None:
-    jobs = sorted((queued(storage, owner_id) for _ in range(4)), key=lambda each: each.created_at)
-
-    found = storage.jobs.unsent(older_than_s=-1, limit=3)
-
-    assert [each.created_at for each in found] == [each.created_at for each in jobs[:3]]
-
-
-def test_only_queued_jobs_are_sent_again(storage: Storage, owner_id: str) -> None:
-    waiting, busy = queued(storage, owner_id), running(storage, owner_id)
-    storage.jobs.mark_sent([waiting.id, busy.id])
-
-    storage.jobs.forget_sent()
-
-    assert [each.id for each in storage.jobs.unsent(older_than_s=-1)] == [waiting.id]
-
-
 def test_pages_of_images_are_complete_and_do_not_overlap(storage: Storage, owner_id: str) -> None:
     job = running(storage, owner_id)
     images = shown(storage, job, *[a_picture()] * 5)

@@ -1,0 +1,280 @@
+"""The backlog: which queued job is next.
+
+Celery's queues hold a short window of each engine's jobs; all others wait here, where they can be
+put in order. Interactive jobs go before batches, and within a lane the user who was served least
+recently goes first, then the oldest job. A job is *waiting* until it is handed to Celery and
+*sent* from then on until a worker claims it.
+
+`take` is called by whoever notices that there may be room: the API when it accepted a job, a worker
+when it finished one, and every worker on a timer. Marking jobs as sent is a compare-and-set, so
+that two of them never take the same job.
+"""
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    union_all,
+    update,
+)
+
+from darkroom.domain import JobStatus, Lane
+from storage.database import Database, epoch_now, upsert
+from storage.tables import engine_health, jobs, turns
+
+# The conditions of the partial indexes, to the letter: a bound parameter in the place of a constant
+# would hide from the database that the index holds all there is.
+QUEUED: ColumnElement[bool] = jobs.c.status == literal_column("'queued'")
+WAITING = and_(QUEUED, jobs.c.sent_at.is_(None))
+SENT = and_(QUEUED, jobs.c.sent_at.is_not(None))
+
+OWNED: ColumnElement[bool] = literal_column("jobs.status IN ('running', 'canceling')")
+
+#: Every owner with a waiting job, by jumping from one to the next in the index: as quick for one
+#: owner with fifty thousand jobs as for one with two.
+OWNERS = text(
+    """
+    WITH RECURSIVE owners(id) AS (
+        SELECT min(owner_id) FROM jobs
+        WHERE status = 'queued' AND sent_at IS NULL AND engine = :engine AND lane = :lane
+        UNION ALL
+        SELECT (
+            SELECT min(owner_id) FROM jobs
+            WHERE status = 'queued' AND sent_at IS NULL AND engine = :engine AND lane = :lane
+                AND owner_id > owners.id
+        ) FROM owners WHERE owners.id IS NOT NULL
+    )
+    SELECT owners.id FROM owners LEFT JOIN turns ON turns.owner_id = owners.id
+    WHERE owners.id IS NOT NULL
+    ORDER BY coalesce(turns.taken_at, 0), owners.id
+    """
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Next:
+    """A job to hand to Celery now."""
+
+    id: str
+    engine: str
+    lane: Lane
+
+
+class Backlog:
+    """Decides who is next."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def take(self, engine: str, *, window: int, running_limit: int | None = None) -> Sequence[Next]:
+        """Mark the next jobs of one engine as sent and return them, in order; send them now.
+
+        Each lane may have `window` sent jobs. An owner with `running_limit` jobs running or sent
+        is passed over. An engine that rests gets none.
+        """
+        chosen: list[Next] = []
+        with self._database.reading() as connection:
+            if self._rests(connection, engine):
+                return []
+            allowances = self._allowances(connection, running_limit)
+            for lane in Lane:
+                room = self._room(connection, engine, lane, window)
+                if room <= 0:
+                    continue
+                for owner_id, job_id in self._choose(connection, engine, lane, room, allowances):
+                    allowances[owner_id] -= 1
+                    chosen.append(Next(id=job_id, engine=engine, lane=lane))
+        return self._mark(chosen) if chosen else []
+
+    def put_back(self, job_ids: Collection[str]) -> None:
+        """Let sent jobs wait again: they could not be handed over, or must not run now."""
+        with self._database.writing() as connection:
+            connection.execute(
+                update(jobs).where(jobs.c.id.in_(sorted(job_ids)), SENT).values(sent_at=None)
+            )
+
+    def put_back_lost(self, engine: str, *, is_queue_empty: bool, older_than_s: float) -> int:
+        """Let jobs wait again whose ids Celery lost. Returns how many.
+
+        That is certain of jobs sent so long ago when Celery's queue is empty, or when a job of the
+        same lane that was sent so much later runs already: the queues keep their order.
+        """
+        overtaker = jobs.alias("overtaker")
+        newest_running = (
+            select(func.max(overtaker.c.sent_at))
+            .where(
+                text("overtaker.status IN ('running', 'canceling')"),
+                overtaker.c.engine == engine,
+                overtaker.c.lane == jobs.c.lane,
+            )
+            .scalar_subquery()
+        )
+        horizon = epoch_now() if is_queue_empty else newest_running
+        return self._put_back(jobs.c.engine == engine, jobs.c.sent_at < horizon - older_than_s)
+
+    def put_back_all(self) -> int:
+        """Let every sent job wait again: Celery's queues are known to be lost. Returns how many."""
+        return self._put_back()
+
+    def take_overdue(self, engine: str, *, older_than_s: float) -> Next | None:
+        """Move the batch job that was sent first to the interactive lane, when that was too long
+        ago; send it again. Batches get a turn this way however busy the other lane is."""
+        with self._database.writing() as connection:
+            oldest = (
+                select(jobs.c.id)
+                .where(
+                    SENT,
+                    jobs.c.engine == engine,
+                    jobs.c.lane == Lane.BATCH,
+                    jobs.c.sent_at < epoch_now() - older_than_s,
+                )
+                .order_by(jobs.c.sent_at)
+                .limit(1)
+                .scalar_subquery()
+            )
+            job_id = connection.scalar(
+                update(jobs)
+                .where(jobs.c.id == oldest, SENT)
+                .values(lane=Lane.INTERACTIVE, sent_at=epoch_now())
+                .returning(jobs.c.id)
+            )
+        return Next(id=job_id, engine=engine, lane=Lane.INTERACTIVE) if job_id else None
+
+    def has_room_for(self, owner_id: str, *, most: int, more: int = 1) -> bool:
+        """Whether an owner may queue so many more jobs when `most` may be queued at once."""
+        some = (
+            select(jobs.c.owner_id)
+            .where(QUEUED, jobs.c.owner_id == owner_id)
+            .limit(most)
+            .subquery()
+        )
+        with self._database.reading() as connection:
+            queued = connection.scalar(select(func.count()).select_from(some)) or 0
+        return queued + more <= most
+
+    def counts(self) -> dict[tuple[str, Lane, JobStatus], int]:
+        """How many unfinished jobs there are, by engine, lane and state."""
+        # In parts, each of which one partial index answers however many jobs are finished.
+        parts = union_all(
+            *(
+                select(jobs.c.engine, jobs.c.lane, jobs.c.status, func.count().label("held"))
+                .where(state)
+                .group_by(jobs.c.engine, jobs.c.lane, jobs.c.status)
+                for state in (WAITING, SENT, OWNED)
+            )
+        )
+        found: Counter[tuple[str, Lane, JobStatus]] = Counter()
+        with self._database.reading() as connection:
+            for row in connection.execute(parts):
+                found[row.engine, Lane(row.lane), JobStatus(row.status)] += row.held
+        return dict(found)
+
+    def _put_back(self, *conditions: ColumnElement[bool]) -> int:
+        with self._database.writing() as connection:
+            return connection.execute(
+                update(jobs).where(SENT, *conditions).values(sent_at=None)
+            ).rowcount
+
+    def _rests(self, connection: Connection, engine: str) -> bool:
+        return bool(
+            connection.scalar(
+                select(func.count())
+                .select_from(engine_health)
+                .where(engine_health.c.engine == engine, engine_health.c.rests_until.is_not(None))
+            )
+        )
+
+    def _room(self, connection: Connection, engine: str, lane: Lane, window: int) -> int:
+        sent = connection.scalar(
+            select(func.count()).where(SENT, jobs.c.engine == engine, jobs.c.lane == lane)
+        )
+        # A batch is topped up by half a window at a time; one by one would cost a look per job.
+        if lane is Lane.BATCH and sent and sent > window // 2:
+            return 0
+        return window - (sent or 0)
+
+    def _choose(
+        self,
+        connection: Connection,
+        engine: str,
+        lane: Lane,
+        room: int,
+        allowances: Mapping[str, int],
+    ) -> Sequence[tuple[str, str]]:
+        """Owner and id of one job of each owner in turn, those served least recently first."""
+        queues: list[list[tuple[str, str]]] = []
+        for owner in connection.scalars(OWNERS, {"engine": engine, "lane": int(lane)}).all():
+            if len(queues) >= room:
+                break
+            limit = min(room, allowances[owner])
+            # None of an owner's jobs may be due: that must not keep the others waiting.
+            if limit > 0 and (ids := self._oldest(connection, engine, lane, owner, limit)):
+                queues.append([(owner, each) for each in ids])
+        rounds = zip_longest(*queues)
+        return [each for turn in rounds for each in turn if each is not None][:room]
+
+    def _allowances(self, connection: Connection, limit: int | None) -> defaultdict[str, int]:
+        """How many more jobs of each owner may run or be sent."""
+        if limit is None:
+            return defaultdict(lambda: sys.maxsize)
+        # Not one query with an OR, which would go through all jobs there ever were.
+        held = union_all(
+            *(select(jobs.c.owner_id).where(each) for each in (OWNED, SENT))
+        ).subquery()
+        rows = connection.execute(
+            select(held.c.owner_id, func.count().label("held")).group_by(held.c.owner_id)
+        )
+        return defaultdict(lambda: limit, {row.owner_id: limit - row.held for row in rows})
+
+    def _oldest(
+        self, connection: Connection, engine: str, lane: Lane, owner: str, limit: int
+    ) -> list[str]:
+        return list(
+            connection.scalars(
+                select(jobs.c.id)
+                .where(
+                    WAITING,
+                    jobs.c.engine == engine,
+                    jobs.c.lane == lane,
+                    jobs.c.owner_id == owner,
+                    or_(jobs.c.not_before.is_(None), jobs.c.not_before <= epoch_now()),
+                )
+                .order_by(jobs.c.created_at)
+                .limit(limit)
+            )
+        )
+
+    def _mark(self, chosen: Sequence[Next]) -> Sequence[Next]:
+        with self._database.writing() as connection:
+            rows = connection.execute(
+                update(jobs)
+                .where(jobs.c.id.in_([each.id for each in chosen]), WAITING)
+                .values(sent_at=epoch_now())
+                .returning(jobs.c.id, jobs.c.owner_id)
+            ).all()
+            marked = {row.id: row.owner_id for row in rows}
+            taken = [each for each in chosen if each.id in marked]
+            last_turn = {marked[each.id]: place for place, each in enumerate(taken)}
+            for owner_id, place in sorted(last_turn.items()):
+                # A hair later for each place, so that the next round keeps this one's order.
+                row = upsert(connection, turns).values(
+                    owner_id=owner_id, taken_at=epoch_now() + place * 1e-6
+                )
+                connection.execute(
+                    row.on_conflict_do_update(
+                        index_elements=[turns.c.owner_id],
+                        set_={"taken_at": row.excluded.taken_at},
+                    )
+                )
+        return taken

@@ -1,0 +1,116 @@
+"""How engines are doing: the circuit breaker's memory.
+
+An engine that fails again and again, and not for a request's fault, *rests*: its jobs wait instead
+of failing one by one. When the rest is over, one worker asks the engine (`Engine.check`). Only a
+good answer ends the rest; a bad one makes the next twice as long.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, or_, select, update
+
+from storage.database import Database, epoch_now, upsert
+from storage.tables import engine_health
+
+#: Failures in a row until an engine rests.
+FAILURES_TO_REST = 3
+
+#: How long the first rest is, and the longest, in seconds.
+FIRST_REST_S = 5.0
+LONGEST_REST_S = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ailment:
+    """What is known of an engine that failed lately."""
+
+    engine: str
+    #: Failures in a row, checks included.
+    failures: int
+    #: Until when it rests (Unix time, in seconds), at least; None while it is still used.
+    rests_until: float | None
+    #: The last failure's stable code, and its words.
+    code: str
+    reason: str
+
+    @property
+    def rests(self) -> bool:
+        return self.rests_until is not None
+
+
+class Health:
+    """What is known of engines that failed lately; one that is not listed is well."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def ailments(self) -> Mapping[str, Ailment]:
+        """Every engine that failed since it last worked, by name."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(engine_health).order_by(engine_health.c.engine))
+            return {row.engine: Ailment(**row._mapping) for row in rows}
+
+    def rests(self, engine: str) -> bool:
+        """Whether the engine is to be left alone."""
+        found = self.ailments().get(engine)
+        return found is not None and found.rests
+
+    def note_failure(self, engine: str, *, code: str, reason: str) -> bool:
+        """Count a failure that is the engine's own fault. Returns whether it rests from now on.
+
+        Jobs that were running when a rest began, and fail during it, are no news: all failed for
+        one reason, and would make the rest far too long.
+        """
+        with self._database.writing() as connection:
+            row = upsert(connection, engine_health).values(
+                engine=engine, failures=1, rests_until=None, code=code, reason=reason
+            )
+            failures = connection.scalar(
+                row.on_conflict_do_update(
+                    index_elements=[engine_health.c.engine],
+                    set_={
+                        "failures": engine_health.c.failures + 1,
+                        "code": row.excluded.code,
+                        "reason": row.excluded.reason,
+                    },
+                    where=or_(
+                        engine_health.c.rests_until.is_(None),
+                        engine_health.c.rests_until <= epoch_now(),
+                    ),
+                ).returning(engine_health.c.failures)
+            )
+            if failures is None or failures < FAILURES_TO_REST:
+                return False
+            rest_s = min(FIRST_REST_S * 2.0 ** (failures - FAILURES_TO_REST), LONGEST_REST_S)
+            connection.execute(
+                update(engine_health)
+                .where(engine_health.c.engine == engine)
+                .values(rests_until=epoch_now() + rest_s)
+            )
+        return True
+
+    def note_success(self, engine: str) -> bool:
+        """The engine works: forget its failures. Returns whether there were any."""
+        if engine not in self.ailments():
+            return False
+        with self._database.writing() as connection:
+            return bool(
+                connection.execute(
+                    delete(engine_health).where(engine_health.c.engine == engine)
+                ).rowcount
+            )
+
+    def forget(self) -> None:
+        """Give every engine a fresh start: the configuration changed."""
+        with self._database.writing() as connection:
+            connection.execute(delete(engine_health))
+
+    def due_for_check(self) -> Sequence[str]:
+        """Engines whose rest is over."""
+        with self._database.reading() as connection:
+            return list(
+                connection.scalars(
+                    select(engine_health.c.engine).where(engine_health.c.rests_until <= epoch_now())
+                )
+            )

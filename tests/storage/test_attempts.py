@@ -1,0 +1,102 @@
+"""Attempts: every try at a job is recorded with what it came to."""
+
+from collections.abc import Callable
+
+import pytest
+
+from darkroom.domain import Job
+from storage import Storage
+from storage.jobs import LEASE_LOST
+from tests.storage.builders import AN_ERROR, claimed, queued, running
+
+End = Callable[[Storage, Job], object]
+
+
+def succeed(storage: Storage, job: Job) -> None:
+    storage.jobs.succeed(job, [], warnings=[])
+
+
+def cancel(storage: Storage, job: Job) -> None:
+    storage.jobs.request_cancel(job.id)
+    storage.jobs.cancel_held(job)
+
+
+def fail(storage: Storage, job: Job) -> None:
+    storage.jobs.fail(job, AN_ERROR)
+
+
+def hand_back(storage: Storage, job: Job) -> None:
+    storage.jobs.hand_back(job, detail="The worker was stopped.")
+
+
+def lose(storage: Storage, job: Job) -> None:
+    storage.jobs.hand_back(job, outcome=LEASE_LOST, detail="w1 died")
+
+
+def reroute(storage: Storage, job: Job) -> None:
+    storage.jobs.reroute(job, AN_ERROR, engine="e", model="m", request=job.request, warning="w")
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome", "detail"),
+    [
+        (succeed, "succeeded", None),
+        (cancel, "canceled", None),
+        (fail, "engine_failed", "It broke."),
+        (hand_back, "handed_back", "The worker was stopped."),
+        (lose, "lease_lost", "w1 died"),
+        (reroute, "engine_failed", "It broke."),
+    ],
+)
+def test_an_attempt_is_kept_with_what_it_came_to(
+    storage: Storage, owner_id: str, end: End, outcome: str, detail: str | None
+) -> None:
+    job = running(storage, owner_id)
+
+    end(storage, job)
+
+    (attempt,) = storage.jobs.attempts_of(job.id)
+    assert (attempt.number, attempt.outcome, attempt.detail) == (1, outcome, detail)
+    assert attempt.ended_at is not None
+    assert attempt.ended_at >= attempt.started_at
+
+
+def test_an_attempt_is_known_while_it_runs(storage: Storage, owner_id: str) -> None:
+    job = claimed(storage, queued(storage, owner_id), worker="w7")
+
+    (attempt,) = storage.jobs.attempts_of(job.id)
+
+    assert (attempt.engine, attempt.model, attempt.worker) == ("builtin", "placeholder", "w7")
+    assert (attempt.started_at, attempt.ended_at, attempt.outcome) == (job.started_at, None, None)
+
+
+def test_attempts_are_listed_in_order_each_with_its_own_engine(
+    storage: Storage, owner_id: str
+) -> None:
+    job = running(storage, owner_id)
+    lose(storage, job)
+    job = claimed(storage, job)
+    reroute(storage, job)
+    claimed(storage, job)
+
+    attempts = storage.jobs.attempts_of(job.id)
+
+    assert [(each.number, each.engine, each.outcome) for each in attempts] == [
+        (1, "builtin", "lease_lost"),
+        (2, "builtin", "engine_failed"),
+        (3, "e", None),
+    ]
+
+
+def test_a_late_end_does_not_rewrite_what_is_recorded(storage: Storage, owner_id: str) -> None:
+    job = running(storage, owner_id)
+    lose(storage, job)
+
+    fail(storage, job)
+
+    (attempt,) = storage.jobs.attempts_of(job.id)
+    assert attempt.outcome == "lease_lost"
+
+
+def test_a_job_nobody_took_has_no_attempts(storage: Storage, owner_id: str) -> None:
+    assert storage.jobs.attempts_of(queued(storage, owner_id).id) == []

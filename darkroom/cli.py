@@ -91,6 +91,23 @@ def show_settings() -> None:
     click.echo(settings_table())
 
 
+@commands.command("prune")
+@click.option("--days", type=click.FloatRange(min=0), help="Delete pictures older than this.")
+@click.option(
+    "--mb-per-user", type=click.IntRange(min=0), help="Keep so much of each user's newest pictures."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+def prune_pictures(days: float | None, mb_per_user: int | None, dry_run: bool) -> None:
+    """Delete old pictures now, by the limits in the settings or those given here.
+
+    Workers do the same by themselves, every few minutes, when DARKROOM_KEEP_IMAGES_DAYS or
+    DARKROOM_KEEP_IMAGES_MB_PER_USER is set.
+    """
+    from darkroom.pruning import prune
+
+    prune(_start(), days=days, mb_per_user=mb_per_user, is_dry_run=dry_run, say=click.echo)
+
+
 @commands.command("demo")
 @click.option(
     "--output",

@@ -48,6 +48,8 @@ def make_celery(settings: Settings) -> Celery:
         broker_connection_max_retries=None,
         broker_transport_options={
             "global_keyprefix": bus.CELERY_PREFIX,
+            "priority_steps": list(bus.PRIORITIES),
+            "sep": bus.SEPARATOR,
             # Only a second net: leases find a dead worker's jobs long before.
             "visibility_timeout": 3600,
             "socket_connect_timeout": 3,
@@ -68,7 +70,8 @@ def make_celery(settings: Settings) -> Celery:
 
 
 def run(settings: Settings) -> None:
-    """Run a worker in the foreground until SIGTERM or SIGINT; running jobs are finished first."""
+    """Run a worker in the foreground until SIGTERM or SIGINT. Running jobs are finished first, or
+    handed back when they take longer than `stop_s`."""
     # Running as root is a container's business; nothing is unpickled here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     make_celery(settings).worker_main(
@@ -105,6 +108,10 @@ def _attach(app: Celery, settings: Settings) -> None:
         if process is not None:
             print(f"darkroom worker: ready as {process.name}", flush=True)  # noqa: T201
 
+    def wind_down(**_: Any) -> None:
+        if process is not None:
+            process.wind_down()
+
     def stop(**_: Any) -> None:
         if process is not None:
             process.stop()
@@ -117,6 +124,7 @@ def _attach(app: Celery, settings: Settings) -> None:
     signals.setup_logging.connect(set_up_logging, weak=False)
     signals.worker_init.connect(start, weak=False)
     signals.worker_ready.connect(announce, weak=False)
+    signals.worker_shutting_down.connect(wind_down, weak=False)
     signals.worker_shutdown.connect(stop, weak=False)
 
 

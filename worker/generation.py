@@ -9,14 +9,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import structlog
 
-from darkroom.domain import GeneratedImage, Job, JobError
-from darkroom.errors import Canceled, EngineError, EngineFailed, LeaseLost, Unavailable
+from darkroom.domain import GeneratedImage, Job
+from darkroom.errors import (
+    Canceled,
+    DeadlineExceeded,
+    EngineError,
+    EngineFailed,
+    LeaseLost,
+    Unavailable,
+)
 from engines.base import Engine, Task
 from storage import Storage
+from worker.aftermath import Aftermath, recorded
 from worker.leases import Lease, Leases
 
 log = structlog.get_logger(__name__)
@@ -40,8 +48,13 @@ class Studio:
     leases: Leases
     #: Builds the engine a job names, with the configuration of this moment.
     engine_for: Callable[[Job], Engine]
-    #: Tells whoever waits that a job is finished.
+    #: Tells whoever waits that a job is finished, or whoever follows it that it changed.
     announce: Callable[[str], None]
+    announce_change: Callable[[str], None]
+    #: Decides what becomes of a job without pictures.
+    aftermath: Aftermath
+    #: Hands the next jobs of an engine to the queue, now that a slot falls free.
+    top_up: Callable[[str], None]
     #: Longest one attempt may take, in seconds.
     timeout_s: float
     #: Waits; returns early, with True, when the process stops.
@@ -58,34 +71,46 @@ def run_job(job_id: str, studio: Studio) -> None:
     claim = partial(studio.storage.jobs.claim, job_id, worker=leases.worker, lease_s=leases.lease_s)
     job = _insist(claim, studio)
     if job is None:
+        # Somebody else's, or finished; or it must not run now, and then it waits again.
         log.info("job not to be had", job_id=job_id)
+        studio.storage.backlog.put_back([job_id])
         return
-    with _logged(job), leases.holding(job) as lease, _always_ended(job, studio) as end:
+    studio.announce_change(job_id)
+    with (
+        _logged(job),
+        leases.holding(job) as lease,
+        _Reporter(job, lease, studio) as reporter,
+        _always_ended(job, studio) as end,
+    ):
         try:
-            pictures = _draw(job, lease, studio)
+            pictures = _draw(job, reporter, studio)
             end(lambda: _keep(job, pictures, studio))
         except EngineError as error:
             reason = error
-            log.warning("job failed", code=error.code, reason=error.detail)
-            end(lambda: studio.storage.jobs.fail(job, _recorded(reason)))
+            log.warning("attempt failed", code=error.code, reason=error.detail)
+            end(lambda: studio.aftermath.failed(job, reason))
         except Canceled:
             end(lambda: studio.storage.jobs.cancel_held(job))
         except LeaseLost as lost:
-            log.warning("job lost to another worker", reason=lost.detail)
+            log.warning("job lost", reason=lost.detail)
             end(lambda: False)
+    studio.top_up(job.engine)
 
 
-def _draw(job: Job, lease: Lease, studio: Studio) -> list[GeneratedImage]:
+def _draw(job: Job, reporter: "_Reporter", studio: Studio) -> list[GeneratedImage]:
     engine = _insist(lambda: studio.engine_for(job), studio)
+    reporter.check()
+    left_s = studio.timeout_s if job.deadline is None else job.deadline - time.time()
     return engine.generate(
         Task(
             job_id=job.id,
             model=job.model,
             request=job.request,
-            timeout_s=studio.timeout_s,
+            timeout_s=min(studio.timeout_s, left_s),
             attempt=job.attempt,
+            upstream_id=job.upstream_id if engine.resumes else None,
         ),
-        _Reporter(job, lease, studio),
+        reporter,
     )
 
 
@@ -101,6 +126,8 @@ def _keep(job: Job, pictures: Sequence[GeneratedImage], studio: Studio) -> bool:
     finished = studio.storage.jobs.succeed(job, kept, warnings=warnings)
     if not finished:
         studio.storage.gallery.release(job, kept)
+    elif studio.storage.health.note_success(job.engine):
+        log.info("engine works again")
     return finished
 
 
@@ -125,6 +152,8 @@ def _always_ended(job: Job, studio: Studio) -> Iterator[Callable[[Callable[[], b
         if finished:
             studio.announce(job.id)
             log.info("job ended")
+        else:
+            studio.announce_change(job.id)
 
     try:
         yield end
@@ -133,7 +162,7 @@ def _always_ended(job: Job, studio: Studio) -> Iterator[Callable[[Callable[[], b
             broken = EngineFailed(
                 f"Engine '{job.engine}' broke while it was drawing; the worker's log says how."
             )
-            end(lambda: studio.storage.jobs.fail(job, _recorded(broken)))
+            end(lambda: studio.storage.jobs.fail(job, recorded(broken)))
 
 
 def _insist(step: Callable[[], T], studio: Studio) -> T:
@@ -157,20 +186,53 @@ class _Reporter:
     def __init__(self, job: Job, lease: Lease, studio: Studio) -> None:
         self._job = job
         self._lease = lease
-        self._jobs = studio.storage.jobs
+        self._studio = studio
+        #: Kept until it is noted: a run that nobody can find again may have to be paid twice.
+        self._upstream_id: str | None = None
+        self._has_preview = False
         self._next_write = time.monotonic() + REPORT_EVERY_S
 
-    def __call__(self, share: float | None = None, *, upstream_id: str | None = None) -> None:
-        self._lease.check()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Drop the preview: the job has its pictures now, or none."""
+        if self._has_preview:
+            try:
+                self._studio.storage.gallery.drop_preview(self._job.id)
+            except Unavailable as error:
+                log.warning("preview not dropped", reason=error.detail)
+
+    def __call__(
+        self,
+        share: float | None = None,
+        *,
+        preview: bytes | None = None,
+        upstream_id: str | None = None,
+    ) -> None:
+        self.check()
         now = time.monotonic()
-        if upstream_id is None and now < self._next_write:
+        self._upstream_id = upstream_id or self._upstream_id
+        if upstream_id is None and preview is None and now < self._next_write:
             return
         self._next_write = now + REPORT_EVERY_S
+        storage = self._studio.storage
         try:
-            self._jobs.note(self._job, progress=share, upstream_id=upstream_id)
+            if preview is not None:
+                self._has_preview = True
+                storage.gallery.keep_preview(self._job.id, preview)
+            storage.jobs.note(self._job, progress=share, upstream_id=self._upstream_id)
+            self._upstream_id = None
         except Unavailable as error:
             # Losing a progress note is no reason to lose the picture.
             log.warning("progress not noted", reason=error.detail)
+        self._studio.announce_change(self._job.id)
+
+    def check(self) -> None:
+        """Raises Canceled, LeaseLost or DeadlineExceeded once the work must stop."""
+        self._lease.check()
+        if self._job.deadline is not None and time.time() > self._job.deadline:
+            raise DeadlineExceeded("The job was not finished at its deadline.")
 
 
 @contextmanager
@@ -181,13 +243,3 @@ def _logged(job: Job) -> Iterator[None]:
     ):
         log.info("job started", model=job.model)
         yield
-
-
-def _recorded(error: EngineError) -> JobError:
-    return JobError(
-        code=error.code,
-        detail=error.detail,
-        retryable=error.retryable,
-        param=error.param,
-        upstream_status=error.upstream_status,
-    )

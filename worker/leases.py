@@ -1,7 +1,7 @@
 """Leases: how a worker process keeps its jobs, and learns that it lost one.
 
-One thread renews the leases of all jobs of the process with one UPDATE, every third of a lease.
-The same round brings back which of them somebody asked to cancel. The job's own thread hears of
+One thread renews the leases of all jobs of the process with one UPDATE, every third of a lease;
+another looks every second which of them somebody asked to cancel. The job's own thread hears of
 either the next time it reports progress.
 """
 
@@ -58,23 +58,31 @@ class Leases:
                 if self._held.get(job.id) is lease:
                     del self._held[job.id]
 
-    def beat(self) -> None:
-        """One round: renew everything, and tell the jobs that must stop."""
+    def held(self) -> list[Lease]:
+        """The jobs this process owns right now."""
         with self._lock:
-            held = dict(self._held)
+            return list(self._held.values())
+
+    def look_for_cancels(self) -> None:
+        """Tell the jobs that somebody asked to cancel."""
+        held = {lease.job.id: lease for lease in self.held()}
         try:
-            ours = self._jobs.renew(
-                self.worker,
-                {job_id: lease.job.attempt for job_id, lease in held.items()},
-                lease_s=self.lease_s,
-            )
-            canceling = self._jobs.canceling_among(ours)
+            canceling = self._jobs.canceling_among(held)
+        except Unavailable as error:
+            log.warning("cancels not looked for", reason=error.detail)
+            return
+        for job_id in canceling:
+            held[job_id].end(Canceled("The job was canceled."))
+
+    def beat(self) -> None:
+        """Renew everything in one UPDATE, and tell the jobs that are not ours any more."""
+        held = {lease.job.id: lease for lease in self.held()}
+        attempts = {job_id: lease.job.attempt for job_id, lease in held.items()}
+        try:
+            ours = self._jobs.renew(self.worker, attempts, lease_s=self.lease_s)
         except Unavailable as error:
             # The fence decides once the database is back; until then the work goes on.
             log.warning("leases not renewed", reason=error.detail)
             return
-        for job_id, lease in held.items():
-            if job_id not in ours:
-                lease.end(LeaseLost(f"Job {job_id} is not owned by this worker any more."))
-            elif job_id in canceling:
-                lease.end(Canceled("The job was canceled."))
+        for job_id in held.keys() - ours:
+            held[job_id].end(LeaseLost(f"Job {job_id} is not owned by this worker any more."))

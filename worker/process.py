@@ -1,11 +1,14 @@
-"""One worker process: what it opens when it starts, and the two threads beside its jobs.
+"""One worker process: what it opens when it starts, and the threads beside its jobs.
 
-The *heart* renews leases and gives signs of life; the *upkeep* does what nobody else would.
+The *heart* renews leases and gives signs of life, the *ears* hear of cancels, and the *upkeep* does
+what nobody else would.
 """
 
 import os
+import signal
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable
 
@@ -13,64 +16,104 @@ import redis
 import structlog
 
 from darkroom import bus
-from darkroom.domain import Job
-from darkroom.errors import Misconfigured, SettingsError
+from darkroom.domain import Operation
+from darkroom.errors import LeaseLost, Misconfigured, SettingsError, Unavailable
 from darkroom.settings import Settings
-from engines.base import Engine
 from engines.catalog import Catalog
-from engines.registry import Registry
+from engines.registry import Engines, Registry
 from storage import open_storage
+from storage.backlog import Next
+from storage.retention import Limits
+from worker.aftermath import Aftermath
+from worker.dispatch import Dispatcher
+from worker.fallback import Fallbacks
 from worker.generation import Studio, run_job
 from worker.leases import Leases
+from worker.outcomes import Policy
 from worker.upkeep import Upkeep
 
 log = structlog.get_logger(__name__)
 
 #: Longest time between two rounds of upkeep, in seconds.
-UPKEEP_EVERY_S = 5.0
+UPKEEP_EVERY_S = 2.0
+
+#: How long a cancel may go unheard, in seconds.
+LISTEN_EVERY_S = 1.0
 
 
 class WorkerProcess:
     """Everything a worker process holds open."""
 
-    def __init__(self, settings: Settings, send: Callable[[Job], None]) -> None:
+    def __init__(self, settings: Settings, send: Callable[[Next], None]) -> None:
         self._settings = settings
         self._storage = open_storage(settings)
         self._broker = bus.connect(settings)
         self._registry = Registry(Catalog.load(settings.model_catalog))
         self._stopping = threading.Event()
+        #: Set once the running jobs were handed back: nobody waits for anything any more.
+        self._gave_up = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._upkeep_every_s = min(UPKEEP_EVERY_S, settings.lease_s / 3)
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._leases = Leases(self._storage.jobs, worker=self.name, lease_s=settings.lease_s)
+        self._dispatcher = Dispatcher(
+            backlog=self._storage.backlog,
+            broker=self._broker,
+            send=send,
+            running_limit=settings.max_running_per_user,
+        )
+        self._aftermath = Aftermath(
+            storage=self._storage,
+            policy=Policy(
+                max_attempts=settings.max_attempts,
+                patience_s=settings.retry_for_s,
+                repeat_paid=settings.repeat_paid_calls,
+            ),
+            fallbacks=Fallbacks(
+                models=settings.fallback_models or {},
+                engines=self._engines,
+                health=self._storage.health,
+            ),
+            driver=self._registry.driver,
+        )
         self._studio = Studio(
             storage=self._storage,
             leases=self._leases,
-            engine_for=self._engine_for,
+            engine_for=lambda job: self._engines(job.request.operation).get(job.engine),
             announce=self._announce,
+            announce_change=self._announce_change,
+            aftermath=self._aftermath,
+            top_up=self._top_up,
             timeout_s=settings.job_timeout_s,
-            pause=self._stopping.wait,
+            pause=self._gave_up.wait,
         )
         self._upkeep = Upkeep(
             storage=self._storage,
             broker=self._broker,
-            send=send,
+            dispatcher=self._dispatcher,
+            aftermath=self._aftermath,
+            engine=lambda name: self._engines().get(name),
+            engine_names=self._registry.names,
             announce=self._announce,
-            is_paid=self._is_paid,
+            announce_change=self._announce_change,
             worker=self.name,
             lease_s=settings.lease_s,
-            max_attempts=settings.max_attempts,
+            limits=Limits(
+                days=settings.keep_images_days, mb_per_user=settings.keep_images_mb_per_user
+            ),
+            turn_s=self._upkeep_every_s * 0.8,
         )
 
     def run_job(self, job_id: str) -> None:
         run_job(job_id, self._studio)
 
     def start(self) -> None:
-        """Start the heart and the upkeep."""
-        beat_s = self._settings.lease_s / 3
+        """Start the heart, the ears and the upkeep."""
         self._give_sign_of_life()
         for name, every_s, work in (
-            ("heart", beat_s, self._beat),
-            ("upkeep", min(UPKEEP_EVERY_S, beat_s), self._upkeep.round),
+            ("heart", self._settings.lease_s / 3, self._beat),
+            ("ears", LISTEN_EVERY_S, self._leases.look_for_cancels),
+            ("upkeep", self._upkeep_every_s, self._upkeep.round),
         ):
             thread = threading.Thread(
                 target=self._repeat, args=(every_s, work), name=name, daemon=True
@@ -78,24 +121,50 @@ class WorkerProcess:
             thread.start()
             self._threads.append(thread)
 
+    def wind_down(self) -> None:
+        """No new job comes: let those that run finish within `stop_s`, then hand them back."""
+        threading.Thread(target=self._wind_down, name="wind-down", daemon=True).start()
+
     def stop(self) -> None:
-        """Stop both, and close what is open. No job may be running any more."""
+        """Stop all threads, and close what is open. No job may be running any more."""
         self._stopping.set()
         for thread in self._threads:
             thread.join()
         try:
-            bus.sign_off(self._broker, self.name)
+            bus.sign_off(self._broker, self.name, slots=self._settings.worker_concurrency)
         except redis.RedisError as error:
             log.warning("not signed off", reason=str(error))
         self._storage.close()
 
-    def _repeat(self, every_s: float, work: Callable[[], None]) -> None:
-        while not self._stopping.wait(every_s):
+    def _wind_down(self) -> None:
+        limit = time.monotonic() + self._settings.stop_s
+        while self._leases.held() and time.monotonic() < limit:
+            self._stopping.wait(0.05)
+        # Listed first: those that wait for storage let go of their leases once they are told.
+        unfinished = self._leases.held()
+        self._gave_up.set()
+        for lease in unfinished:
+            job = lease.job
+            log.warning("job handed back", job_id=job.id)
             try:
+                is_finished = self._aftermath.interrupted(job)
+            except Unavailable as error:
+                # Its lease runs out, and another worker does the same.
+                log.warning("job not handed back", job_id=job.id, reason=error.detail)
+                continue
+            lease.end(LeaseLost("This worker is stopping."))
+            (self._announce if is_finished else self._announce_change)(job.id)
+            self._top_up(job.engine)
+
+    def _repeat(self, every_s: float, work: Callable[[], None]) -> None:
+        try:
+            while not self._stopping.wait(every_s):
                 work()
-            except Exception:
-                # A heart that stops loses every job: the next round may do better.
-                log.exception("round broke", thread=threading.current_thread().name)
+        finally:
+            if not self._stopping.is_set():
+                # Without its heart it would lose every job. It ends, and is started anew.
+                log.critical("worker breaks", exc_info=True)
+                os.kill(os.getpid(), signal.SIGTERM)
 
     def _beat(self) -> None:
         self._leases.beat()
@@ -103,7 +172,12 @@ class WorkerProcess:
 
     def _give_sign_of_life(self) -> None:
         try:
-            bus.give_sign_of_life(self._broker, self.name, lasts_s=self._settings.lease_s)
+            bus.give_sign_of_life(
+                self._broker,
+                self.name,
+                slots=self._settings.worker_concurrency,
+                lasts_s=self._settings.lease_s,
+            )
         except redis.RedisError as error:
             log.warning("no sign of life given", reason=str(error))
 
@@ -113,17 +187,22 @@ class WorkerProcess:
         except redis.RedisError as error:
             log.warning("finished job not announced", job_id=job_id, reason=str(error))
 
-    def _engine_for(self, job: Job) -> Engine:
+    def _announce_change(self, job_id: str) -> None:
+        try:
+            bus.announce_changed(self._broker, job_id)
+        except redis.RedisError as error:
+            log.warning("changed job not announced", job_id=job_id, reason=str(error))
+
+    def _top_up(self, engine: str) -> None:
+        try:
+            self._dispatcher.top_up([engine])
+        except Unavailable as error:
+            log.warning("nothing dispatched", reason=error.detail)
+
+    def _engines(self, operation: Operation = Operation.GENERATE) -> Engines:
+        """The engines as they are configured now. Raises Misconfigured."""
         try:
             values = self._storage.config.values()
         except SettingsError as error:
             raise Misconfigured(error.detail) from error
-        config = self._registry.configure(values, self._settings)
-        return self._registry.engines(config, job.request.operation).get(job.engine)
-
-    def _is_paid(self, engine: str) -> bool:
-        try:
-            return self._registry.driver(engine).paid
-        except Misconfigured:
-            # Not installed here any more: better not repeated than paid twice.
-            return True
+        return self._registry.engines(self._registry.configure(values, self._settings), operation)

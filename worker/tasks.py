@@ -7,8 +7,8 @@ from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
 from darkroom import bus
-from darkroom.domain import Job
 from darkroom.errors import Unavailable
+from storage.backlog import Next
 
 
 def register(app: Celery, run: Callable[[str], None]) -> None:
@@ -24,9 +24,14 @@ def register(app: Celery, run: Callable[[str], None]) -> None:
     app.task(name=bus.RUN_JOB, shared=False)(run_job)
 
 
-def send(app: Celery, job: Job) -> None:
+def send(app: Celery, job: Next) -> None:
     """Hand a job's id to its engine's queue. Raises Unavailable when the broker is away."""
     try:
-        app.send_task(bus.RUN_JOB, args=[job.id], queue=bus.queue_for(job.engine))
+        app.send_task(
+            bus.RUN_JOB,
+            args=[job.id],
+            queue=bus.queue_for(job.engine),
+            priority=bus.PRIORITIES[job.lane],
+        )
     except OperationalError as error:
         raise Unavailable("The broker does not answer at the moment.") from error

@@ -1,29 +1,33 @@
 """Upkeep: what nobody else would do, done by every worker on a timer.
 
-Jobs whose worker died go back into the queue or end; queued jobs that the queue does not know
-are sent; files that a dead worker left are removed. Every step is a compare-and-set, so several
+Jobs whose worker died wait again or end; queued jobs are handed to Celery, those it lost too; jobs
+past their deadline fail; engines that rest are asked how they are; files that a dead worker left,
+and pictures that are kept no longer, are removed. Every step is a compare-and-set, so several
 workers doing it at once is safe; a lock in Redis only spares the work.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import redis
 import structlog
 
-from darkroom import bus
-from darkroom.domain import Job, JobError, JobStatus
-from darkroom.errors import EngineError, OutcomeUnknown, Unavailable
+from darkroom.domain import Job
+from darkroom.errors import EngineError, Unavailable
+from engines.base import Engine
 from storage import Storage
+from storage.retention import Limits
+from worker.aftermath import Aftermath
+from worker.dispatch import Dispatcher
+from worker.retention import prune_in_turn
 
 log = structlog.get_logger(__name__)
 
 LOCK = "darkroom:upkeep"
 
-#: How old a queued job must be before it counts as not sent, in seconds: its caller may just be
-#: about to send it.
-SEND_AFTER_S = 5.0
+#: How many waiting jobs are moved to another engine in one round.
+REROUTES_PER_ROUND = 200
 
 
 @dataclass(kw_only=True)
@@ -32,87 +36,103 @@ class Upkeep:
 
     storage: Storage
     broker: "redis.Redis"
-    #: Hands a job's id to the queue. Raises Unavailable.
-    send: Callable[[Job], None]
-    #: Tells whoever waits that a job is finished.
+    dispatcher: Dispatcher
+    aftermath: Aftermath
+    #: The engine of that name as it is configured now. Raises Misconfigured.
+    engine: Callable[[str], Engine]
+    #: All engines that have a driver.
+    engine_names: Callable[[], tuple[str, ...]]
+    #: Tells whoever waits that a job is finished, or whoever follows it that it changed.
     announce: Callable[[str], None]
-    #: Whether an engine's calls cost money, by the engine's name.
-    is_paid: Callable[[str], bool]
+    announce_change: Callable[[str], None]
     worker: str
     lease_s: float
-    max_attempts: int
+    limits: Limits
+    #: How long one round keeps the others from doing the same, in seconds.
+    turn_s: float
     #: Not before this (monotonic seconds) are leases called expired: while the database was away
-    #: nobody could renew them.
-    _trust_leases_from: float = 0.0
+    #: nobody could renew them, and it may have been away just before we started.
+    _trust_leases_from: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._distrust_leases()
 
     def round(self) -> None:
         """Do everything once."""
         try:
             if not self._has_turn():
                 return
+            began = time.monotonic()
+            for job_id in self.storage.jobs.expire():
+                self.announce(job_id)
+            if time.monotonic() - began > self.lease_s / 3:
+                # Who locked the database for so long kept everybody from renewing.
+                self._distrust_leases()
             if time.monotonic() >= self._trust_leases_from:
-                for job in self.storage.jobs.with_expired_lease():
-                    self._recover(job)
+                self._recover()
             self.storage.gallery.release_abandoned()
-            self._send_unsent()
+            self._visit_the_sick()
+            self.dispatcher.find_lost(self.engine_names())
+            self.dispatcher.top_up(self.engine_names())
+            prune_in_turn(self.storage, self.broker, self.limits)
         except Unavailable as error:
             log.warning("upkeep put off", reason=error.detail)
-            self._trust_leases_from = time.monotonic() + self.lease_s
+            self._distrust_leases()
+
+    def _distrust_leases(self) -> None:
+        self._trust_leases_from = time.monotonic() + self.lease_s
 
     def _has_turn(self) -> bool:
         try:
-            return bool(self.broker.set(LOCK, self.worker, nx=True, px=900))
+            return bool(self.broker.set(LOCK, self.worker, nx=True, px=int(self.turn_s * 1000)))
         except redis.RedisError:
             # Leases must be recovered without a broker too.
             return True
 
-    def _recover(self, job: Job) -> None:
-        """Decide what becomes of a job whose worker gave no sign of life."""
-        log.warning("lease expired", job_id=job.id, attempt=job.attempt, lost_worker=job.worker)
-        if job.status is JobStatus.CANCELING:
-            if self.storage.jobs.cancel_held(job):
+    def _recover(self) -> None:
+        """Decide what becomes of jobs whose worker gave no sign of life."""
+        for job in self.storage.jobs.with_expired_lease():
+            log.warning("lease expired", job_id=job.id, attempt=job.attempt, lost=job.worker)
+            if self.aftermath.lost(job):
                 self.announce(job.id)
-        elif self.is_paid(job.engine):
-            self._give_up(
-                job,
-                OutcomeUnknown.code,
-                "The worker died during a call that may have been charged, so it is not repeated."
-                " Check the engine's own usage page, then send the request again.",
-            )
-        elif job.attempt >= self.max_attempts:
-            self._give_up(
-                job,
-                EngineError.code,
-                f"The worker died in each of {job.attempt} attempts; the workers' logs say why.",
-            )
-        else:
-            self.storage.jobs.hand_back(job)
+            else:
+                self.announce_change(job.id)
+            self._drop_preview(job)
 
-    def _give_up(self, job: Job, code: str, detail: str) -> None:
-        if self.storage.jobs.fail(job, JobError(code=code, detail=detail)):
-            self.announce(job.id)
-
-    def _send_unsent(self) -> None:
+    def _drop_preview(self, job: Job) -> None:
+        """Also when the job is tried again: that attempt may show none."""
         try:
-            if not self.broker.exists(bus.EPOCH):
-                # Redis is new or lost its data, and with it every id it was handed. It is marked
-                # last: who dies in between leaves it to the next.
-                self.storage.jobs.forget_sent()
-                self.broker.set(bus.EPOCH, "1")
-        except redis.RedisError as error:
-            log.warning("broker out of reach", reason=str(error))
-            return
-        self._send_all(self.storage.jobs.unsent(older_than_s=SEND_AFTER_S))
+            self.storage.gallery.drop_preview(job.id)
+        except Unavailable as error:
+            log.warning("preview not dropped", job_id=job.id, reason=error.detail)
 
-    def _send_all(self, jobs: Sequence[Job]) -> None:
-        sent = []
-        for job in jobs:
+    def _visit_the_sick(self) -> None:
+        """Ask engines whose rest is over how they are; meanwhile others may draw for them."""
+        for name in self.storage.health.due_for_check():
             try:
-                self.send(job)
-            except Unavailable as error:
-                log.warning("jobs not sent yet", reason=error.detail)
-                break
-            sent.append(job.id)
-        if sent:
-            self.storage.jobs.mark_sent(sent)
-            log.info("jobs sent", count=len(sent))
+                self.engine(name).check()
+            except EngineError as error:
+                self.storage.health.note_failure(name, code=error.code, reason=error.detail)
+                log.warning("engine still rests", engine=name, reason=error.detail)
+            else:
+                self.storage.health.note_success(name)
+                log.info("engine works again", engine=name)
+        for ailment in self.storage.health.ailments().values():
+            if ailment.rests:
+                self._reroute_waiting(ailment.engine, ailment.code)
+
+    def _reroute_waiting(self, engine: str, reason: str) -> None:
+        fallbacks = self.aftermath.fallbacks
+        models = fallbacks.covered(engine)
+        if not models:
+            return
+        for job in self.storage.jobs.waiting_for(engine, models, limit=REROUTES_PER_ROUND):
+            other = fallbacks.find(job, reason)
+            if other is not None and self.storage.jobs.reroute_waiting(
+                job,
+                engine=other.engine,
+                model=other.model,
+                request=other.request,
+                warning=other.warning,
+            ):
+                self.announce_change(job.id)

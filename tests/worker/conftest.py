@@ -1,51 +1,58 @@
 """What every test of the worker may ask for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import fakeredis
 import pytest
 
+import storage as storage_package
 from darkroom.domain import ImageRequest, Job, NewJob
-from darkroom.secrets import SecretBox
-from storage import Storage
-from storage.config import Config
-from storage.gallery import Gallery
-from storage.images import Images
-from storage.jobs import Jobs
+from darkroom.settings import Settings
+from engines.base import Engine
+from storage import Storage, open_storage
 from storage.migrations import upgrade
-from storage.users import Users
-from tests.worker.doubles import OutageDatabase, OutageFiles
+from storage.retention import Limits
+from tests.worker.doubles import (
+    PATIENT,
+    Caretaker,
+    OutageDatabase,
+    OutageFiles,
+    Queue,
+    ScriptedEngine,
+    an_aftermath,
+)
 from worker import generation
+from worker.dispatch import Dispatcher
+from worker.outcomes import Policy
+from worker.upkeep import Upkeep
 
 Submit = Callable[..., Job]
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[OutageDatabase]:
-    database = OutageDatabase(f"sqlite:///{tmp_path / 'darkroom.db'}")
-    upgrade(database)
-    yield database
-    database.close()
+def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
+    """Storage as every process opens it, whose database and file store can go away."""
+    with monkeypatch.context() as opening:
+        opening.setattr(storage_package, "Database", OutageDatabase)
+        opening.setattr(storage_package, "Files", OutageFiles)
+        storage = open_storage(Settings(data_dir=tmp_path))
+    upgrade(storage.database)
+    yield storage
+    storage.close()
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> OutageFiles:
-    return OutageFiles((tmp_path / "files").as_uri())
+def database(storage: Storage) -> OutageDatabase:
+    assert isinstance(storage.database, OutageDatabase)
+    return storage.database
 
 
 @pytest.fixture
-def storage(database: OutageDatabase, files: OutageFiles) -> Storage:
-    return Storage(
-        database=database,
-        files=files,
-        jobs=Jobs(database),
-        images=Images(database),
-        users=Users(database),
-        config=Config(database, SecretBox("a secret"), {}),
-        gallery=Gallery(database, files),
-    )
+def files(storage: Storage) -> OutageFiles:
+    assert isinstance(storage.files, OutageFiles)
+    return storage.files
 
 
 @pytest.fixture
@@ -53,16 +60,14 @@ def submit(storage: Storage) -> Submit:
     """Accepts a job for `count` pictures."""
     owner = storage.users.create(email="anna@example.org", name="Anna")
 
-    def make(*, engine: str = "scripted", count: int = 1, **rest: Any) -> Job:
-        job, _ = storage.jobs.submit(
-            NewJob(
-                owner_id=owner.id,
-                engine=engine,
-                model="m",
-                request=ImageRequest(prompt="a lighthouse", count=count),
-                **rest,
-            )
-        )
+    def make(*, count: int = 1, **rest: Any) -> Job:
+        usual: dict[str, Any] = {
+            "owner_id": owner.id,
+            "engine": "scripted",
+            "model": "m",
+            "request": ImageRequest(prompt="a lighthouse", count=count),
+        }
+        job, _ = storage.jobs.submit(NewJob(**usual | rest))
         return job
 
     return make
@@ -76,6 +81,76 @@ def redis_server() -> fakeredis.FakeServer:
 @pytest.fixture
 def broker(redis_server: fakeredis.FakeServer) -> fakeredis.FakeRedis:
     return fakeredis.FakeRedis(server=redis_server, decode_responses=True)
+
+
+@pytest.fixture
+def queue(redis_server: fakeredis.FakeServer) -> Queue:
+    return Queue(redis_server)
+
+
+@pytest.fixture
+def dispatcher(storage: Storage, broker: fakeredis.FakeRedis, queue: Queue) -> Dispatcher:
+    return Dispatcher(backlog=storage.backlog, broker=broker, send=queue.send)
+
+
+@pytest.fixture
+def hire(
+    storage: Storage,
+    broker: fakeredis.FakeRedis,
+    redis_server: fakeredis.FakeServer,
+    dispatcher: Dispatcher,
+) -> Callable[..., Caretaker]:
+    """Makes the upkeep of one worker; without a `lease_s` it trusts all leases at once."""
+
+    def make(
+        *,
+        lease_s: float = 0,
+        policy: Policy = PATIENT,
+        fallbacks: Mapping[str, str] | None = None,
+        engine: Callable[[str], Engine] = lambda name: ScriptedEngine(),
+        limits: Limits = Limits(days=None, mb_per_user=None),  # noqa: B008 - frozen
+    ) -> Caretaker:
+        announced: list[Job] = []
+        changed: list[str] = []
+        upkeep = Upkeep(
+            storage=storage,
+            broker=broker,
+            dispatcher=dispatcher,
+            aftermath=an_aftermath(storage, policy=policy, fallbacks=fallbacks),
+            engine=engine,
+            engine_names=lambda: ("builtin", "paid", "resuming", "scripted"),
+            announce=lambda job_id: announced.append(storage.jobs.get(job_id)),
+            announce_change=changed.append,
+            worker="w2",
+            lease_s=lease_s,
+            limits=limits,
+            turn_s=60,
+        )
+        return Caretaker(upkeep, redis_server, broker, announced, changed)
+
+    return make
+
+
+@pytest.fixture
+def caretaker(hire: Callable[..., Caretaker]) -> Caretaker:
+    return hire()
+
+
+@pytest.fixture
+def lose(storage: Storage, submit: Submit) -> Callable[..., Job]:
+    """A job that was sent, and whose worker died under it."""
+
+    def make(*, attempts: int = 1, **rest: Any) -> Job:
+        job = submit(**rest)
+        for number in range(attempts):
+            held = storage.jobs.claim(job.id, worker="dead", lease_s=-1)
+            assert held is not None
+            job = held
+            if number + 1 < attempts:
+                storage.jobs.hand_back(held, outcome="lease_lost")
+        return job
+
+    return make
 
 
 @pytest.fixture

@@ -2,23 +2,32 @@
 
 import io
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
+import fakeredis
 from PIL import Image
 from sqlalchemy import Connection
 
 from darkroom.configuration import EngineConfig
-from darkroom.domain import GeneratedImage, Job, Progress
-from darkroom.errors import Unavailable
+from darkroom.domain import GeneratedImage, Job, Operation, Progress
+from darkroom.errors import Misconfigured, Unavailable
+from darkroom.settings import Settings
 from engines.base import Engine, Task
 from engines.catalog import Catalog
+from engines.registry import Engines, Registry
 from storage import Storage
+from storage.backlog import Next
 from storage.database import Database
 from storage.files import Files
+from worker.aftermath import Aftermath
+from worker.fallback import Fallbacks
 from worker.generation import Studio, run_job
 from worker.leases import Leases
+from worker.outcomes import Policy
+from worker.upkeep import LOCK, Upkeep
 
 Act = Callable[[Task, Progress], list[GeneratedImage]]
 
@@ -36,7 +45,9 @@ def draw(task: Task, progress: Progress) -> list[GeneratedImage]:
 
 
 class ScriptedEngine(Engine):
-    """Does what its script says, and keeps what it was asked."""
+    """Does what its script says, and keeps what it was asked. Free of charge."""
+
+    paid: ClassVar[bool] = False
 
     def __init__(self, act: Act = draw) -> None:
         super().__init__(EngineConfig(name="scripted"), Catalog())
@@ -49,6 +60,28 @@ class ScriptedEngine(Engine):
     def generate(self, task: Task, progress: Progress) -> list[GeneratedImage]:
         self.tasks.append(task)
         return self._act(task, progress)
+
+
+class PaidEngine(ScriptedEngine):
+    paid: ClassVar[bool] = True
+
+
+class ResumingEngine(PaidEngine):
+    resumes: ClassVar[bool] = True
+
+
+#: Every engine that has a driver here, by its name.
+DRIVERS: Mapping[str, type[Engine]] = {
+    "scripted": ScriptedEngine,
+    "paid": PaidEngine,
+    "resuming": ResumingEngine,
+}
+
+
+def driver(name: str) -> type[Engine]:
+    if name not in DRIVERS:
+        raise Misconfigured(f"No driver for engine {name!r} is installed.")
+    return DRIVERS[name]
 
 
 def raising(error: Exception) -> ScriptedEngine:
@@ -87,7 +120,7 @@ class OutageDatabase(Database):
 
 
 class OutageFiles(Files):
-    """A file store that keeps nothing while `is_away`."""
+    """A file store that keeps and forgets nothing while `is_away`."""
 
     is_away = False
 
@@ -95,6 +128,32 @@ class OutageFiles(Files):
         if self.is_away:
             raise Unavailable("The file store is away.")
         super().put(key, data)
+
+    def delete(self, key: str) -> None:
+        if self.is_away:
+            raise Unavailable("The file store is away.")
+        super().delete(key)
+
+
+PATIENT = Policy(max_attempts=3, patience_s=3600, repeat_paid=False)
+IMPATIENT = Policy(max_attempts=1, patience_s=0, repeat_paid=False)
+
+
+def real_engines(operation: Operation) -> Engines:
+    """What a fresh installation can draw with: the built-in engine."""
+    registry = Registry(Catalog())
+    return registry.engines(registry.configure({}, Settings()), operation)
+
+
+def an_aftermath(
+    storage: Storage, *, policy: Policy = PATIENT, fallbacks: Mapping[str, str] | None = None
+) -> Aftermath:
+    return Aftermath(
+        storage=storage,
+        policy=policy,
+        fallbacks=Fallbacks(models=fallbacks or {}, engines=real_engines, health=storage.health),
+        driver=driver,
+    )
 
 
 @dataclass
@@ -105,11 +164,18 @@ class Worker:
     engine: ScriptedEngine = field(default_factory=ScriptedEngine)
     name: str = "w1"
     lease_s: float = 30
+    timeout_s: float = 60
+    policy: Policy = PATIENT
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
     #: Called where the worker waits; returns whether the process stops.
     pause: Callable[[], bool] = lambda: True
     engine_for: Callable[[Job], Engine] | None = None
-    #: Each job that was announced, as the database had it at that moment.
+    #: Each job that was announced as finished, as the database had it at that moment.
     announced: list[Job] = field(default_factory=list)
+    #: The ids of those that were announced as changed.
+    changed: list[str] = field(default_factory=list)
+    #: The engines for which there was room again.
+    topped_up: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.leases = Leases(self.storage.jobs, worker=self.name, lease_s=self.lease_s)
@@ -125,7 +191,10 @@ class Worker:
             leases=self.leases,
             engine_for=self.engine_for or (lambda job: self.engine),
             announce=lambda job_id: self.announced.append(self.storage.jobs.get(job_id)),
-            timeout_s=60,
+            announce_change=self.changed.append,
+            aftermath=an_aftermath(self.storage, policy=self.policy, fallbacks=self.fallbacks),
+            top_up=self.topped_up.append,
+            timeout_s=self.timeout_s,
             pause=lambda seconds: self.pause(),
         )
         run_job(job_id, studio)
@@ -137,3 +206,40 @@ class Worker:
             with self.storage.gallery.open(image) as file:
                 found.append(file.read())
         return found
+
+
+@dataclass
+class Queue:
+    """Takes ids, unless the broker is away or it is full."""
+
+    server: fakeredis.FakeServer
+    sent: list[Next] = field(default_factory=list)
+    room: int | None = None
+
+    @property
+    def ids(self) -> list[str]:
+        return [each.id for each in self.sent]
+
+    def send(self, job: Next) -> None:
+        if not self.server.connected or self.room == 0:
+            raise Unavailable("The broker is away.")
+        if self.room is not None:
+            self.room -= 1
+        self.sent.append(job)
+
+
+@dataclass
+class Caretaker:
+    """One worker's upkeep, with all that it told."""
+
+    upkeep: Upkeep
+    server: fakeredis.FakeServer
+    broker: fakeredis.FakeRedis
+    announced: list[Job]
+    changed: list[str]
+
+    def round(self) -> None:
+        """One round that no other worker is in the way of."""
+        if self.server.connected:
+            self.broker.delete(LOCK)
+        self.upkeep.round()

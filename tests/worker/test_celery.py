@@ -13,10 +13,11 @@ from celery.exceptions import Reject
 from kombu.transport.redis import Channel
 
 from darkroom import bus
-from darkroom.domain import ImageRequest, Job, JobStatus, NewJob
+from darkroom.domain import Lane
 from darkroom.errors import SettingsError, Unavailable
 from darkroom.settings import Settings
 from engines.registry import installed_engines
+from storage.backlog import Next
 from worker.celery import make_celery
 from worker.tasks import register, send
 
@@ -33,6 +34,7 @@ def _celery_forgets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             signals.setup_logging,
             signals.worker_init,
             signals.worker_ready,
+            signals.worker_shutting_down,
             signals.worker_shutdown,
         )
     ]
@@ -46,22 +48,8 @@ def app() -> Celery:
     return make_celery(Settings(redis_url="redis://127.0.0.1:1", worker_concurrency=7))
 
 
-def a_job(engine: str = "builtin") -> Job:
-    new = NewJob(owner_id="u", engine=engine, model="m", request=ImageRequest(prompt="a boat"))
-    return Job(
-        **vars(new),
-        id="job-1",
-        status=JobStatus.QUEUED,
-        attempt=0,
-        worker=None,
-        lease_until=None,
-        upstream_id=None,
-        progress=0.0,
-        error=None,
-        created_at=0.0,
-        started_at=None,
-        finished_at=None,
-    )
+def a_job(engine: str = "builtin", lane: Lane = Lane.INTERACTIVE) -> Next:
+    return Next(id="job-1", engine=engine, lane=lane)
 
 
 def test_an_id_is_forgotten_only_after_its_job(app: Celery) -> None:

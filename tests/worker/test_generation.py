@@ -14,6 +14,8 @@ from darkroom.errors import (
 from engines.base import Engine, Task
 from storage import Storage
 from tests.worker.doubles import (
+    IMPATIENT,
+    ResumingEngine,
     Worker,
     a_picture,
     raising,
@@ -102,7 +104,7 @@ def test_more_pictures_than_asked_are_not_kept(storage: Storage, submit: Submit)
 def test_the_reason_of_a_failure_is_recorded(
     storage: Storage, submit: Submit, kind: type[EngineError]
 ) -> None:
-    worker = Worker(storage, raising(kind("No, and here is why.")))
+    worker = Worker(storage, raising(kind("No, and here is why.")), policy=IMPATIENT)
 
     job = worker.run(submit())
 
@@ -127,7 +129,7 @@ def test_an_engine_that_is_not_to_be_had_fails_the_job(storage: Storage, submit:
     def engine_for(job: Job) -> Engine:
         raise EngineBusy("Not now.")
 
-    job = Worker(storage, engine_for=engine_for).run(submit())
+    job = Worker(storage, engine_for=engine_for, policy=IMPATIENT).run(submit())
 
     assert job.error == JobError(code="engine_busy", detail="Not now.", retryable=True)
 
@@ -149,7 +151,7 @@ def test_a_driver_that_breaks_fails_its_job_and_reaches_the_log(
 
 
 def test_no_picture_is_a_failure(storage: Storage, submit: Submit) -> None:
-    job = Worker(storage, returning()).run(submit())
+    job = Worker(storage, returning(), policy=IMPATIENT).run(submit())
 
     assert job.error is not None
     assert job.error.code == "engine_failed"
@@ -165,3 +167,52 @@ def test_bytes_that_are_no_picture_are_a_failure(storage: Storage, submit: Submi
     assert job.error.code == InvalidPicture.code
     assert storage.files.keys() == []
     assert worker.announced == [job]
+
+
+def test_who_follows_a_job_hears_that_it_runs(storage: Storage, submit: Submit) -> None:
+    worker = Worker(storage)
+
+    job = worker.run(submit())
+
+    assert worker.changed == [job.id]
+
+
+def test_a_slot_that_falls_free_asks_for_the_next_job(storage: Storage, submit: Submit) -> None:
+    worker = Worker(storage)
+
+    worker.run(submit())
+
+    assert worker.topped_up == ["scripted"]
+
+
+def test_a_message_that_came_too_early_lets_its_job_wait_again(
+    storage: Storage, submit: Submit
+) -> None:
+    job, worker = submit(), Worker(storage, raising(EngineBusy("Not now.", retry_after_s=600)))
+    storage.backlog.take("scripted", window=1)
+    worker.deliver(job.id)
+    early = Worker(storage)
+
+    early.deliver(job.id)
+
+    assert early.engine.tasks == []
+    assert early.announced == []
+    with storage.database.writing() as connection:
+        connection.exec_driver_sql("UPDATE jobs SET not_before = 1000.0")
+    assert [each.id for each in storage.backlog.take("scripted", window=1)] == [job.id]
+
+
+def test_an_engine_that_resumes_is_told_the_run_of_the_attempt_before(
+    storage: Storage, submit: Submit
+) -> None:
+    job = submit()
+    held = storage.jobs.claim(job.id, worker="dead", lease_s=30)
+    assert held is not None
+    storage.jobs.note(held, upstream_id="run-7")
+    storage.jobs.hand_back(held)
+    worker = Worker(storage, ResumingEngine())
+
+    worker.run(job)
+
+    (task,) = worker.engine.tasks
+    assert (task.attempt, task.upstream_id) == (2, "run-7")

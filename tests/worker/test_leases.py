@@ -71,22 +71,41 @@ def test_a_lease_is_not_renewed_after_its_work(
     assert lease_of(storage, job) == job.lease_until
 
 
-def test_a_beat_tells_who_was_canceled_and_who_lost_its_job(
-    storage: Storage, submit: Submit, leases: Leases
-) -> None:
-    canceled, lost, fine = (claimed(storage, submit()) for _ in range(3))
-    storage.jobs.request_cancel(canceled.id)
+def test_a_beat_tells_who_lost_its_job(storage: Storage, submit: Submit, leases: Leases) -> None:
+    lost, fine = (claimed(storage, submit()) for _ in range(2))
     storage.jobs.hand_back(lost)
 
-    with ExitStack() as held:
-        of_canceled, of_lost, of_fine = (
-            held.enter_context(leases.holding(each)) for each in (canceled, lost, fine)
-        )
+    with leases.holding(lost) as of_lost, leases.holding(fine) as of_fine:
         leases.beat()
 
-    assert _verdict(of_canceled) is Canceled
-    assert _verdict(of_lost) is LeaseLost
-    assert _verdict(of_fine) is None
+    assert (_verdict(of_lost), _verdict(of_fine)) == (LeaseLost, None)
+
+
+def test_those_who_are_canceled_are_told(storage: Storage, submit: Submit, leases: Leases) -> None:
+    canceled, fine = (claimed(storage, submit()) for _ in range(2))
+    storage.jobs.request_cancel(canceled.id)
+
+    with leases.holding(canceled) as of_canceled, leases.holding(fine) as of_fine:
+        leases.look_for_cancels()
+
+    assert (_verdict(of_canceled), _verdict(of_fine)) == (Canceled, None)
+
+
+def test_cancels_are_heard_once_the_database_is_back(
+    storage: Storage, submit: Submit, leases: Leases, database: OutageDatabase
+) -> None:
+    job = claimed(storage, submit())
+    storage.jobs.request_cancel(job.id)
+
+    with leases.holding(job) as lease:
+        database.is_away = True
+        leases.look_for_cancels()
+        verdicts = [_verdict(lease)]
+        database.is_away = False
+        leases.look_for_cancels()
+        verdicts.append(_verdict(lease))
+
+    assert verdicts == [None, Canceled]
 
 
 def test_a_canceled_job_keeps_its_lease_while_it_cleans_up(

@@ -1,5 +1,8 @@
-"""One worker process: what it holds open does its part, and goes on when something breaks."""
+"""One worker process: what it holds open does its part, and it ends when a part breaks."""
 
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,11 +15,12 @@ from darkroom import bus
 from darkroom.domain import ImageRequest, Job, JobStatus, NewJob, Size
 from darkroom.settings import Settings
 from storage import Storage, open_storage
+from storage.backlog import Next
 from storage.migrations import upgrade
-from worker.leases import Leases
 from worker.process import WorkerProcess
 
 PATIENCE_S = 30
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -39,13 +43,13 @@ def broker(monkeypatch: pytest.MonkeyPatch, broker: fakeredis.FakeRedis) -> fake
 
 
 @pytest.fixture
-def sent() -> list[Job]:
+def sent() -> list[Next]:
     return []
 
 
 @pytest.fixture
 def process(
-    settings: Settings, storage: Storage, broker: fakeredis.FakeRedis, sent: list[Job]
+    settings: Settings, storage: Storage, broker: fakeredis.FakeRedis, sent: list[Next]
 ) -> Iterator[WorkerProcess]:
     process = WorkerProcess(settings, sent.append)
     yield process
@@ -152,19 +156,19 @@ def test_a_worker_with_another_secret_names_it_as_the_cause(
 
 
 def test_it_counts_as_living_until_it_stops(
-    process: WorkerProcess, broker: fakeredis.FakeRedis
+    process: WorkerProcess, broker: fakeredis.FakeRedis, settings: Settings
 ) -> None:
     process.start()
     living = bus.living_workers(broker)
 
     process.stop()
 
-    assert living == [process.name]
+    assert living == [f"{settings.worker_concurrency}@{process.name}"]
     assert bus.living_workers(broker) == []
 
 
 def test_its_upkeep_sends_what_a_dead_worker_left(
-    process: WorkerProcess, storage: Storage, submit: Callable[..., Job], sent: list[Job]
+    process: WorkerProcess, storage: Storage, submit: Callable[..., Job], sent: list[Next]
 ) -> None:
     job = submit()
     storage.jobs.claim(job.id, worker="dead", lease_s=-1)
@@ -175,7 +179,7 @@ def test_its_upkeep_sends_what_a_dead_worker_left(
 
 
 def test_its_upkeep_never_repeats_what_an_unknown_engine_may_have_charged(
-    process: WorkerProcess, storage: Storage, submit: Callable[..., Job], sent: list[Job]
+    process: WorkerProcess, storage: Storage, submit: Callable[..., Job], sent: list[Next]
 ) -> None:
     job = submit(engine="unheard-of")
     storage.jobs.claim(job.id, worker="dead", lease_s=-1)
@@ -186,18 +190,36 @@ def test_its_upkeep_never_repeats_what_an_unknown_engine_may_have_charged(
     assert sent == []
 
 
-def test_its_heart_goes_on_after_a_beat_that_broke(
-    process: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("part", ["Leases.beat", "Leases.look_for_cancels", "Upkeep.round"])
+def test_a_process_of_which_a_part_breaks_ends(
+    settings: Settings, storage: Storage, part: str
 ) -> None:
-    beats: list[Leases] = []
+    program = """
+import sys, threading, fakeredis
+from pathlib import Path
+from darkroom import bus
+from darkroom.settings import Settings
+from worker.process import Leases, Upkeep, WorkerProcess
 
-    def beat(leases: Leases) -> None:
-        beats.append(leases)
-        if len(beats) == 1:
-            raise ZeroDivisionError
+def breaks(self):
+    raise ZeroDivisionError
 
-    monkeypatch.setattr(Leases, "beat", beat)
+owner, name = sys.argv[2].split(".")
+setattr({"Leases": Leases, "Upkeep": Upkeep}[owner], name, breaks)
+bus.connect = lambda settings: fakeredis.FakeRedis(decode_responses=True)
+settings = Settings(data_dir=Path(sys.argv[1]), redis_url="redis://unused", lease_s=0.5)
+WorkerProcess(settings, print).start()
+threading.Event().wait()
+"""
 
-    process.start()
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(settings.data_dir), part],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
 
-    until(lambda: len(beats) > 1)
+    assert ended.returncode == -signal.SIGTERM
+    assert "ZeroDivisionError" in ended.stdout

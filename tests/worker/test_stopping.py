@@ -28,7 +28,7 @@ def test_a_canceled_job_stops_at_its_next_report(storage: Storage, submit: Submi
 
     def act(task: Task, progress: Progress) -> list[GeneratedImage]:
         storage.jobs.request_cancel(task.job_id)
-        worker.leases.beat()
+        worker.leases.look_for_cancels()
         try:
             progress(0.5)
         except Canceled as error:

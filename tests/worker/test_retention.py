@@ -1,0 +1,119 @@
+"""Pictures that are kept no longer are deleted with their files, a little at a time."""
+
+from collections.abc import Callable
+
+import fakeredis
+import pytest
+
+from darkroom.domain import Job, StoredImage
+from darkroom.errors import NotFound
+from storage import Storage
+from storage.retention import DAY_S, Limits
+from tests.worker.doubles import Caretaker, Worker, a_picture, returning
+from worker.retention import LOCK, prune
+
+Submit = Callable[..., Job]
+
+A_MONTH = Limits(days=30, mb_per_user=None)
+
+
+@pytest.fixture
+def drawn(storage: Storage, submit: Submit) -> Callable[..., StoredImage]:
+    """A picture of this color that is so old."""
+
+    def make(color: str, *, age_days: float) -> StoredImage:
+        job = Worker(storage, returning(a_picture(color))).run(submit())
+        (image,) = storage.images.of_job(job.id)
+        with storage.database.writing() as connection:
+            connection.exec_driver_sql(
+                "UPDATE images SET created_at = created_at - ? WHERE id = ?",
+                (age_days * DAY_S, image.id),
+            )
+        return image
+
+    return make
+
+
+def is_kept(storage: Storage, image: StoredImage) -> bool:
+    try:
+        return storage.images.get(image.id).id == image.id
+    except NotFound:
+        return False
+
+
+def test_old_pictures_are_gone_with_their_files(
+    storage: Storage, drawn: Callable[..., StoredImage]
+) -> None:
+    old, fresh = drawn("red", age_days=31), drawn("blue", age_days=1)
+
+    assert prune(storage, A_MONTH) == 1
+
+    assert (is_kept(storage, old), is_kept(storage, fresh)) == (False, True)
+    (key,) = storage.files.keys()
+    assert fresh.file_key in key
+    assert storage.jobs.get(old.job_id).id == old.job_id
+
+
+def test_bytes_stay_while_another_picture_shows_them(
+    storage: Storage, drawn: Callable[..., StoredImage]
+) -> None:
+    drawn("red", age_days=31)
+    fresh = drawn("red", age_days=1)
+
+    prune(storage, A_MONTH)
+
+    with storage.gallery.open(fresh) as file:
+        assert file.read() == a_picture("red").data
+
+
+def test_the_upkeep_deletes_what_is_due(
+    storage: Storage, hire: Callable[..., Caretaker], drawn: Callable[..., StoredImage]
+) -> None:
+    old = drawn("red", age_days=31)
+
+    hire(limits=A_MONTH).round()
+
+    assert not is_kept(storage, old)
+
+
+def test_the_upkeep_looks_seldom(
+    storage: Storage,
+    hire: Callable[..., Caretaker],
+    drawn: Callable[..., StoredImage],
+    broker: fakeredis.FakeRedis,
+) -> None:
+    caretaker = hire(limits=A_MONTH)
+    caretaker.round()
+    old = drawn("red", age_days=31)
+
+    caretaker.round()
+    was_kept = is_kept(storage, old)
+    broker.delete(LOCK)
+    caretaker.round()
+
+    assert was_kept
+    assert not is_kept(storage, old)
+
+
+def test_pictures_are_kept_another_while_when_the_broker_is_away(
+    storage: Storage,
+    hire: Callable[..., Caretaker],
+    drawn: Callable[..., StoredImage],
+    redis_server: fakeredis.FakeServer,
+) -> None:
+    old = drawn("red", age_days=31)
+    redis_server.connected = False
+
+    hire(limits=A_MONTH).round()
+
+    assert is_kept(storage, old)
+
+
+def test_without_limits_everything_is_kept(
+    storage: Storage, hire: Callable[..., Caretaker], drawn: Callable[..., StoredImage]
+) -> None:
+    old = drawn("red", age_days=10_000)
+
+    hire().round()
+
+    assert is_kept(storage, old)

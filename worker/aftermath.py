@@ -1,0 +1,167 @@
+"""Aftermath: what becomes of a job whose attempt did not end with pictures.
+
+It fails, waits for another attempt, or goes to another model. Every way is one compare-and-set by
+the attempt that held the job; each method returns whether the job is finished by it.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from darkroom.domain import Job, JobError, JobStatus
+from darkroom.errors import EngineError, Misconfigured, OutcomeUnknown, WorkersDied
+from engines.base import Engine
+from storage import Storage
+from storage.jobs import HANDED_BACK, LEASE_LOST
+from worker.fallback import Fallbacks
+from worker.outcomes import (
+    ANOTHER_ENGINE_COULD,
+    PERHAPS_DRAWN,
+    Policy,
+    delay_before_retry,
+    is_engines_fault,
+)
+
+log = structlog.get_logger(__name__)
+
+#: Outcomes of attempts that count against the bound; waiting for a busy engine does not.
+COUNTED = frozenset({LEASE_LOST, *(each.code for each in PERHAPS_DRAWN)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aftermath:
+    """Decides by the error's class, the engine's nature and the attempts so far."""
+
+    storage: Storage
+    policy: Policy
+    fallbacks: Fallbacks
+    #: The class of an engine's driver. Raises Misconfigured.
+    driver: Callable[[str], type[Engine]]
+
+    def failed(self, job: Job, error: EngineError) -> bool:
+        """The engine raised `error`."""
+        if is_engines_fault(error) and self.storage.health.note_failure(
+            job.engine, code=error.code, reason=error.detail
+        ):
+            log.warning("engine rests", engine=job.engine, reason=error.detail)
+        if isinstance(error, ANOTHER_ENGINE_COULD) and self._rerouted(job, error):
+            return False
+        goes_on = isinstance(error, OutcomeUnknown) and self._can_resume(job)
+        delay_s = delay_before_retry(
+            error,
+            self.policy,
+            attempt=job.attempt,
+            tries=self._tries(job) + 1,
+            age_s=time.time() - job.created_at,
+            is_paid=self._is_paid(job.engine) and not goes_on,
+        )
+        if delay_s is None:
+            return self.storage.jobs.fail(job, recorded(error))
+        log.info("job tries again", code=error.code, delay_s=round(delay_s, 1))
+        return self._wait_again(
+            job,
+            outcome=error.code,
+            detail=error.detail,
+            delay_s=delay_s,
+            is_run_over=not goes_on,
+        )
+
+    def lost(self, job: Job) -> bool:
+        """Its worker gave no sign of life for longer than its lease."""
+        if job.status is JobStatus.CANCELING:
+            return self.storage.jobs.cancel_held(job)
+        if self._may_be_paid_for(job):
+            return self._outcome_unknown(job, "The worker died")
+        if self._tries(job) + 1 >= self.policy.max_attempts:
+            died = WorkersDied(
+                f"The worker died in each of {job.attempt} attempts; the workers' logs say why."
+            )
+            return self.storage.jobs.fail(job, recorded(died))
+        return self._wait_again(job, outcome=LEASE_LOST, detail=f"{job.worker} died")
+
+    def interrupted(self, job: Job) -> bool:
+        """Its worker is stopping and cannot wait for the end."""
+        if self.storage.jobs.cancel_held(job):
+            return True
+        if self._may_be_paid_for(job):
+            return self._outcome_unknown(job, "The worker was stopped")
+        return self._wait_again(job, outcome=HANDED_BACK, detail="The worker was stopped.")
+
+    def _wait_again(
+        self,
+        job: Job,
+        *,
+        outcome: str,
+        detail: str,
+        delay_s: float = 0.0,
+        is_run_over: bool = False,
+    ) -> bool:
+        jobs = self.storage.jobs
+        if jobs.hand_back(
+            job, outcome=outcome, detail=detail, delay_s=delay_s, is_run_over=is_run_over
+        ):
+            return False
+        # It may be that it is being canceled, which ends here just as well.
+        return jobs.cancel_held(job)
+
+    def _rerouted(self, job: Job, error: EngineError) -> bool:
+        other = self.fallbacks.find(job, error.code)
+        if other is None:
+            return False
+        log.warning("job goes to another engine", engine=other.engine, model=other.model)
+        return self.storage.jobs.reroute(
+            job,
+            recorded(error),
+            engine=other.engine,
+            model=other.model,
+            request=other.request,
+            warning=other.warning,
+        )
+
+    def _outcome_unknown(self, job: Job, what: str) -> bool:
+        unknown = OutcomeUnknown(
+            f"{what} during a call that may have been charged, so it is not repeated. Check the"
+            " engine's own usage page, then send the request again."
+        )
+        return self.storage.jobs.fail(job, recorded(unknown))
+
+    def _may_be_paid_for(self, job: Job) -> bool:
+        """Whether another attempt could pay for the same pictures a second time."""
+        if self.policy.repeat_paid or not self._is_paid(job.engine):
+            return False
+        return not self._can_resume(job)
+
+    def _can_resume(self, job: Job) -> bool:
+        """Whether another attempt goes on with the run that this one began."""
+        # Asked anew: the run may have got its id after the job was claimed.
+        upstream_id = self.storage.jobs.get(job.id).upstream_id
+        return upstream_id is not None and self._resumes(job.engine)
+
+    def _is_paid(self, engine: str) -> bool:
+        try:
+            return self.driver(engine).paid
+        except Misconfigured:
+            # Not installed here any more: better not repeated than paid twice.
+            return True
+
+    def _resumes(self, engine: str) -> bool:
+        try:
+            return self.driver(engine).resumes
+        except Misconfigured:
+            return False
+
+    def _tries(self, job: Job) -> int:
+        return sum(each.outcome in COUNTED for each in self.storage.jobs.attempts_of(job.id))
+
+
+def recorded(error: EngineError) -> JobError:
+    """An error as it is kept in the row."""
+    return JobError(
+        code=error.code,
+        detail=error.detail,
+        retryable=error.retryable,
+        param=error.param,
+        upstream_status=error.upstream_status,
+    )

@@ -1,0 +1,75 @@
+"""Dispatch: hands the jobs that are next to Celery, and never more than the workers can soon take.
+
+One mechanism for everything that waits: a fair order, a broker that was away, retries that are due,
+engines that rest, batches of any length, and a Redis that lost its data.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import redis
+import structlog
+
+from darkroom import bus
+from darkroom.errors import Unavailable
+from storage.backlog import Backlog, Next
+
+log = structlog.get_logger(__name__)
+
+#: How long a sent job may be without a worker while the queue says that it is gone, in seconds.
+LOST_AFTER_S = 10.0
+
+#: How long a sent batch job may be passed over by interactive ones, in seconds.
+OVERDUE_AFTER_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dispatcher:
+    """Tops up Celery's queues from the backlog."""
+
+    backlog: Backlog
+    broker: "redis.Redis"
+    #: Hands one job's id to its queue. Raises Unavailable.
+    send: Callable[[Next], None]
+    running_limit: int | None = None
+
+    def top_up(self, engines: Iterable[str]) -> None:
+        """Send what is next for these engines."""
+        try:
+            window = bus.window(self.broker)
+            for engine in engines:
+                self._send(
+                    self.backlog.take(engine, window=window, running_limit=self.running_limit)
+                )
+        except redis.RedisError as error:
+            log.warning("broker out of reach", reason=str(error))
+
+    def find_lost(self, engines: Iterable[str]) -> None:
+        """Put sent jobs back whose ids Celery does not have any more, and give overdue batches
+        their turn."""
+        try:
+            if not self.broker.exists(bus.EPOCH):
+                # Redis is new or lost its data. It is marked last: who dies in between leaves this
+                # to the next.
+                self.backlog.put_back_all()
+                self.broker.set(bus.EPOCH, "1")
+            for engine in engines:
+                self.backlog.put_back_lost(
+                    engine,
+                    is_queue_empty=bus.is_queue_empty(self.broker, engine),
+                    older_than_s=LOST_AFTER_S,
+                )
+                overdue = self.backlog.take_overdue(engine, older_than_s=OVERDUE_AFTER_S)
+                self._send([overdue] if overdue is not None else [])
+        except redis.RedisError as error:
+            log.warning("broker out of reach", reason=str(error))
+
+    def _send(self, jobs: Sequence[Next]) -> None:
+        unsent = list(jobs)
+        try:
+            while unsent:
+                self.send(unsent[0])
+                unsent.pop(0)
+        except Unavailable as error:
+            log.warning("jobs not sent yet", count=len(unsent), reason=error.detail)
+            self.backlog.put_back([each.id for each in unsent])

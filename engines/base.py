@@ -29,6 +29,9 @@ class Task:
     timeout_s: float
     #: Which try this is, from 1.
     attempt: int = 1
+    #: The engine's own id of the run that an earlier try began: go on with that one. Only for
+    #: engines that say `resumes`.
+    upstream_id: str | None = None
 
 
 class Engine(ABC):
@@ -42,6 +45,9 @@ class Engine(ABC):
 
     #: What the driver can be asked to do, whatever its models could.
     operations: ClassVar[frozenset[Operation]] = frozenset({Operation.GENERATE})
+
+    #: Whether a run whose caller died can be found again by its upstream id.
+    resumes: ClassVar[bool] = False
 
     #: Whether it may be asked for models that it does not list.
     takes_unlisted: ClassVar[bool] = True

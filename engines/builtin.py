@@ -1,7 +1,7 @@
 """The built-in engine: a labelled placeholder, at once, with no key, no GPU and no model.
 
-It makes the first run work. With latency and scripted faults it stands in for real engines in load
-tests and rehearsals.
+It makes the first run work. With latency, scripted faults and a ledger of its calls it stands in
+for real engines in load tests and rehearsals.
 """
 
 import secrets
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from threading import Event
 from typing import ClassVar
 
@@ -17,17 +18,23 @@ from darkroom.domain import GeneratedImage, ImageRequest, Progress, Size
 from darkroom.errors import EngineFailed
 from engines.base import Engine, Task
 from engines.catalog import Catalog
+from engines.ledger import Ledger, Run
 from engines.script import Script
 
 DEFAULT_SIZE = Size(1024, 1024)
 #: How often a slow picture reports, in seconds.
 TICK_S = 0.1
+#: The latency from which on a picture shows a preview, in seconds.
+WATCHED_FROM_S = 1.0
 
 
 class BuiltinEngine(Engine):
-    """Draws placeholders. Options: `enabled`, `latency_s` (per picture), `script`."""
+    """Draws placeholders. Options: `enabled`, `latency_s` (per picture), `script`, `ledger`
+    (folder).
+    """
 
     paid: ClassVar[bool] = False
+    resumes: ClassVar[bool] = True
     takes_unlisted: ClassVar[bool] = False
 
     def __init__(self, config: EngineConfig, catalog: Catalog) -> None:
@@ -38,29 +45,66 @@ class BuiltinEngine(Engine):
             )
         self.latency_s = float(config.options.get("latency_s") or 0.0)
         self.is_scripted = bool(config.options.get("script"))
+        folder = config.options.get("ledger")
+        self._ledger = Ledger(Path(folder)) if folder else None
 
     def check(self) -> str:
         return "The built-in placeholder engine is ready."
 
     def generate(self, task: Task, progress: Progress) -> list[GeneratedImage]:
-        """Draw at once, or in `latency_s` per picture; picture k uses the seed plus k."""
+        """Draw at once, or in `latency_s` per picture; picture k uses the seed plus k.
+
+        A run that the ledger holds is gone on with where its prompt says `[resume]`.
+        """
         script = Script(prompt=task.request.prompt)
         if self.is_scripted:
             script = Script.parse(task.request.prompt)
         request = replace(task.request, prompt=script.prompt)
         latency_s = self.latency_s if script.latency_s is None else script.latency_s
-        seed = secrets.randbelow(2**32) if request.seed is None else request.seed
         deadline = time.monotonic() + task.timeout_s
 
         progress(0.0)
+        run = self._resumed(task, script) or self._begun(task, latency_s)
+        if self._ledger is not None:
+            progress(upstream_id=run.id)
+        clock = _Clock(latency_s, since=run.started_at, deadline=deadline)
         images = []
         for position in range(request.count):
             report = partial(_report, progress, position, request.count)
-            _take_time(latency_s, deadline, report)
+            half_done = partial(progress, (position + 0.5) / request.count)
+            clock.run(
+                position,
+                report,
+                halfway=partial(_show, request, run.seed + position, half_done),
+            )
             script.act_out(task.attempt)
-            images.append(_draw(request, seed + position))
+            images.append(_draw(request, run.seed + position))
             report(1.0)
         return images
+
+    def _resumed(self, task: Task, script: Script) -> Run | None:
+        if self._ledger is None or task.upstream_id is None or not script.resumes:
+            return None
+        return self._ledger.find(task.upstream_id)
+
+    def _begun(self, task: Task, latency_s: float) -> Run:
+        seed = task.request.seed
+        run = Run.begin(
+            job_id=task.job_id,
+            attempt=task.attempt,
+            seed=secrets.randbelow(2**32) if seed is None else seed,
+            takes_s=latency_s * task.request.count,
+        )
+        if self._ledger is not None:
+            self._ledger.enter(run)
+        return run
+
+
+def _show(request: ImageRequest, seed: int, report: Callable[..., None]) -> None:
+    """Show a small one of the picture that is being drawn."""
+    size = request.size or DEFAULT_SIZE
+    small = Size(max(size.width // 4, 64), max(size.height // 4, 64))
+    report(preview=_draw(replace(request, size=small), seed).data)
 
 
 def _report(progress: Progress, position: int, count: int, share: float) -> None:
@@ -68,14 +112,33 @@ def _report(progress: Progress, position: int, count: int, share: float) -> None
     progress((position + share) / count)
 
 
-def _take_time(latency_s: float, deadline: float, report: Callable[[float], None]) -> None:
-    started = time.monotonic()
-    pause = Event()
-    while (spent := time.monotonic() - started) < latency_s:
-        report(spent / latency_s)
-        if time.monotonic() >= deadline:
-            raise EngineFailed("The built-in engine did not finish in time: allow it more.")
-        pause.wait(min(TICK_S, latency_s - spent))
+class _Clock:
+    """Makes the pictures of a run take their time, counted from when the run began."""
+
+    def __init__(self, latency_s: float, *, since: float, deadline: float) -> None:
+        self._latency_s = latency_s
+        # The run may have begun in another process, which had a monotonic clock of its own.
+        self._started = time.monotonic() - (time.time() - since)
+        self._deadline = deadline
+
+    def run(
+        self, position: int, report: Callable[[float], None], halfway: Callable[[], None]
+    ) -> None:
+        """Return when the picture at `position` is due. Raises EngineFailed at the deadline.
+
+        `halfway` is called once, for pictures slow enough that somebody may watch.
+        """
+        started = self._started + position * self._latency_s
+        pause = Event()
+        is_watched = self._latency_s >= WATCHED_FROM_S
+        while (spent := time.monotonic() - started) < self._latency_s:
+            if is_watched and spent >= self._latency_s / 2:
+                is_watched = False
+                halfway()
+            report(max(spent, 0.0) / self._latency_s)
+            if time.monotonic() >= self._deadline:
+                raise EngineFailed("The built-in engine did not finish in time: allow it more.")
+            pause.wait(min(TICK_S, self._latency_s - spent))
 
 
 def _draw(request: ImageRequest, seed: int) -> GeneratedImage:

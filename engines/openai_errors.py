@@ -14,6 +14,7 @@ from darkroom.errors import (
     EngineError,
     EngineFailed,
     Misconfigured,
+    ModelNotOffered,
     OutcomeUnknown,
     QuotaExhausted,
     RequestRejected,
@@ -96,7 +97,7 @@ def error_for(answer: Answer, *, engine: str, model: Model | None, scrub: Scrubb
     if problem.words & NO_MODEL or (
         status in {400, 404} and NO_MODEL_WORDS.search(problem.message)
     ):
-        return Misconfigured(_no_model(name, model) + said, upstream_status=status)
+        return ModelNotOffered(_no_model(name, model) + said, upstream_status=status)
     return _by_status(answer, name, said, problem.param)
 
 

@@ -48,6 +48,7 @@ class Registry:
                 "enabled": settings.enable_builtin,
                 "latency_s": settings.builtin_latency_s,
                 "script": settings.builtin_script,
+                "ledger": settings.builtin_ledger,
             },
         )
         return assemble(values, built_in, others=self.names())

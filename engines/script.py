@@ -1,7 +1,8 @@
 """Directives in a prompt that make the built-in engine slow or faulty, to rehearse both.
 
 `[latency=2]` takes two seconds per picture. `[fault=EngineBusy]` raises that error,
-`[fault=EngineBusy:2]` only on the first two attempts, and `[retry_after=0.5]` goes with it.
+`[fault=EngineBusy:2]` only on the first two attempts, and `[retry_after=0.5]` goes with it. A run
+with `[resume]` outlives its caller, where there is a ledger to find it in.
 """
 
 import re
@@ -13,7 +14,8 @@ from darkroom.errors import EngineBusy, EngineError, RequestRejected
 DIRECTIVE = re.compile(
     r"\[(?:latency=(?P<latency>\d+(?:\.\d+)?)"
     r"|retry_after=(?P<retry_after>\d+(?:\.\d+)?)"
-    r"|fault=(?P<fault>\w+)(?::(?P<times>\d+))?)\]"
+    r"|fault=(?P<fault>\w+)(?::(?P<times>\d+))?"
+    r"|(?P<resume>resume))\]"
 )
 
 
@@ -29,6 +31,8 @@ class Script:
     #: The last attempt that meets the fault; None for every one.
     fault_until: int | None = None
     retry_after_s: float | None = None
+    #: Whether the run goes on when its caller dies.
+    resumes: bool = False
 
     @classmethod
     def parse(cls, prompt: str) -> "Script":
@@ -41,6 +45,7 @@ class Script:
             fault=found.get("fault"),
             fault_until=int(found["times"]) if "times" in found else None,
             retry_after_s=float(found["retry_after"]) if "retry_after" in found else None,
+            resumes="resume" in found,
         )
 
     def act_out(self, attempt: int) -> None:

@@ -17,7 +17,12 @@ def a_request(prompt: str = "a lighthouse at dusk", **rest: Any) -> ImageRequest
 
 
 def a_task(
-    model: str = "gpt-image-2", *, timeout_s: float = 20, attempt: int = 1, **rest: Any
+    model: str = "gpt-image-2",
+    *,
+    timeout_s: float = 20,
+    attempt: int = 1,
+    upstream_id: str | None = None,
+    **rest: Any,
 ) -> Task:
     return Task(
         job_id="job-1",
@@ -25,6 +30,7 @@ def a_task(
         request=a_request(**rest),
         timeout_s=timeout_s,
         attempt=attempt,
+        upstream_id=upstream_id,
     )
 
 
@@ -43,11 +49,19 @@ class Reports:
 
     def __init__(self, until: Callable[[], None] = lambda: None) -> None:
         self.shares: list[float] = []
+        self.upstream_id: str | None = None
         self._until = until
 
-    def __call__(self, share: float | None = None, *, upstream_id: str | None = None) -> None:
+    def __call__(
+        self,
+        share: float | None = None,
+        *,
+        preview: bytes | None = None,
+        upstream_id: str | None = None,
+    ) -> None:
         if share is not None:
             self.shares.append(share)
+        self.upstream_id = upstream_id or self.upstream_id
         self._until()
 
 

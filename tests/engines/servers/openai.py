@@ -64,15 +64,17 @@ class Call:
 
 
 class OpenAIServer:
-    """Serves until the end of its `with` block, on a port of its own.
+    """Serves until the end of its `with` block, on a port of its own or a given one.
 
     `azure` asks for Azure's form instead: deployments in the path, an api-version, an `api-key`.
     """
 
-    def __init__(self, *, key: str = KEY, azure: bool = False) -> None:
+    def __init__(self, *, key: str = KEY, azure: bool = False, port: int = 0) -> None:
         self.key = key
         self.azure = azure
         self.calls: list[Call] = []
+        #: The prompts it drew, and would charge for, whether the answer arrived or not.
+        self.drawn: list[str] = []
         #: What the coming generations do instead of drawing, in order.
         self.modes: deque[str] = deque()
         #: Where links to pictures lead; another server to rehearse foreign links.
@@ -80,7 +82,7 @@ class OpenAIServer:
         self.files: dict[str, bytes] = {}
         #: Set once a hanging call has arrived, and to let hanging calls go.
         self.hanging, self.released = Event(), Event()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._http.daemon_threads = True
         self._thread = Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
 
@@ -180,6 +182,7 @@ def _handler(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
             return not start and rest.endswith("/images/generations") and version == [API_VERSION]
 
         def _draw(self, body: Json, mode: str) -> None:
+            server.drawn.append(body["prompt"])
             if mode == "hang":
                 server.hanging.set()
                 server.released.wait()

@@ -13,10 +13,12 @@ from api.errors import register_error_handlers
 from api.queue import CeleryQueue, Queue
 from api.requests import track_requests
 from api.routes.accounts import accounts
+from api.routes.engines import engines
 from api.routes.files import files
 from api.routes.health import health
 from api.routes.images import images
 from api.routes.jobs import jobs
+from api.routes.metrics import metrics
 from api.routes.users import users
 from api.schemas import ProblemSchema
 from api.services import EXTENSION, Services
@@ -82,8 +84,10 @@ def _add_routes(app: Flask) -> None:
     # Open WebUI serves the same routes under a version too.
     api.register_blueprint(images, url_prefix="/api/v1/images", name="images_v1")
     api.register_blueprint(jobs, url_prefix="/api/v1/jobs")
+    api.register_blueprint(engines, url_prefix="/api/v1/engines")
     api.register_blueprint(files, url_prefix="/api/v1/files")
     api.register_blueprint(accounts, url_prefix="/api/v1/auths")
     api.register_blueprint(users, url_prefix="/api/v1/users")
+    api.register_blueprint(metrics)
     app.register_blueprint(health)
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json"))

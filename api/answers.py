@@ -4,39 +4,63 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import structlog
 from flask import Response, current_app, json, request
 
 from api.errors import problem_of_job
-from api.preferences import read_preferences
+from api.preferences import Preferences, read_preferences
 from api.schemas import ImageLinkSchema, JobSchema
 from api.services import Services
 from api.waiting import caller_is_gone
 from darkroom.domain import Job, JobStatus, StoredImage
+from darkroom.errors import Unavailable
+
+log = structlog.get_logger(__name__)
 
 
-def wait_and_answer(job: Job, services: Services) -> Response:
-    """Wait for the job as long as the caller prefers and the server allows, then answer:
+def preferences(services: Services, *, usual_wait_s: float | None = None) -> Preferences:
+    """How long the caller of this request prefers to wait, within what the server allows.
+
+    Asked before anything is accepted. Callers who do not say wait `usual_wait_s`, or else as long
+    as the server allows. Raises InvalidRequest.
+    """
+    return read_preferences(
+        request.headers.get("Prefer", ""),
+        longest_wait_s=services.settings.wait_s,
+        usual_wait_s=usual_wait_s,
+    )
+
+
+def wait_and_answer(job: Job, wanted: Preferences, services: Services) -> Response:
+    """Wait for the job as long as the caller prefers, then answer:
 
     200 with the pictures; 400 when it failed; 202 with the job and its `Location` when it goes
     on. A wait that ends never ends the job.
     """
-    preferences = read_preferences(
-        request.headers.get("Prefer", ""), longest_wait_s=services.settings.wait_s
-    )
-    if not job.status.is_finished and preferences.wait_s > 0:
-        with services.waiter.place() as is_free:
-            if is_free:
-                services.waiter.wait(
-                    job.id, preferences.wait_s, is_gone=lambda: caller_is_gone(request.environ)
-                )
-        job = services.storage.jobs.get(job.id)
+    if not job.status.is_finished and wanted.wait_s > 0:
+        job = _awaited(job, wanted.wait_s, services)
     response = _answer(job, services)
     response.headers["Darkroom-Job"] = job.id
-    if preferences.applied:
-        response.headers["Preference-Applied"] = preferences.applied
+    if wanted.applied:
+        response.headers["Preference-Applied"] = wanted.applied
     for warning in job.warnings:
         response.headers.add("Warning", _warning(warning))
     return response
+
+
+def _awaited(job: Job, wait_s: float, services: Services) -> Job:
+    """The job after the wait; as it was before when the database went away meanwhile: it is
+    accepted, and that must be said."""
+    try:
+        with services.waiter.place() as is_free:
+            if is_free:
+                services.waiter.wait(
+                    job.id, wait_s, is_gone=lambda: caller_is_gone(request.environ)
+                )
+        return services.storage.jobs.get(job.id)
+    except Unavailable as error:
+        log.warning("wait cut short", job_id=job.id, reason=error.detail)
+        return job
 
 
 def _answer(job: Job, services: Services) -> Response:
@@ -73,6 +97,11 @@ def job_view(job: Job, images: Sequence[StoredImage]) -> dict[str, Any]:
         "warnings": job.warnings,
         "error": job.error,
         "metadata": job.metadata,
+        "lane": job.lane,
+        "deadline": job.deadline,
+        "retry_of": job.retry_of,
+        "not_before": job.not_before,
+        "revision": job.revision,
         "user_id": job.owner_id,
         "created_at": job.created_at,
         "started_at": job.started_at,

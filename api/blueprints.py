@@ -20,6 +20,7 @@ REASONS = {
     415: "The body is not JSON.",
     416: "The range is not in the file.",
     422: "The idempotency key was used with another request.",
+    429: "As much as the user may have is queued: try again after `Retry-After` seconds.",
     503: "A part of the service is out of reach for now.",
 }
 

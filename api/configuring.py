@@ -40,6 +40,8 @@ def update_config(changes: Mapping[str, Any], services: Services) -> None:
             if not (FIELDS_BY_NAME[name].secret and value and value == mask(str(current[name])))
         }
     )
+    # An engine that failed may do better with what was changed.
+    services.storage.health.forget()
 
 
 def check_engines(name: str | None, services: Services) -> list[dict[str, Any]]:

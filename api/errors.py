@@ -1,5 +1,6 @@
 """Every failure as an RFC 9457 problem document: one table of statuses, one shape."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Never
 
@@ -21,6 +22,7 @@ STATUSES: Mapping[type[errors.DarkroomError], int] = {
     errors.BodyTooLarge: 413,
     errors.WrongMediaType: 415,
     errors.NotSignedIn: 401,
+    errors.LimitReached: 429,
     errors.PermissionDenied: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
@@ -29,6 +31,9 @@ STATUSES: Mapping[type[errors.DarkroomError], int] = {
     errors.EngineError: 400,
     errors.Unavailable: 503,
 }
+
+#: When to try again what failed because a part of the service is away, in seconds.
+AWAY_S = 5.0
 
 #: The stable `code` of what Flask and Werkzeug raise by themselves.
 HTTP_CODES: Mapping[int, str] = {
@@ -40,7 +45,15 @@ HTTP_CODES: Mapping[int, str] = {
 }
 
 
-def problem(status: int, *, code: str, title: str, detail: str, **members: Any) -> Response:
+def problem(
+    status: int,
+    *,
+    code: str,
+    title: str,
+    detail: str,
+    retry_after_s: float | None = None,
+    **members: Any,
+) -> Response:
     """The document as a response; members that are None are left out."""
     body = {
         "type": "about:blank",
@@ -55,7 +68,9 @@ def problem(status: int, *, code: str, title: str, detail: str, **members: Any) 
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     if status == 503:
-        response.headers["Retry-After"] = "5"
+        retry_after_s = AWAY_S
+    if retry_after_s is not None:
+        response.headers["Retry-After"] = str(math.ceil(retry_after_s))
     return response
 
 
@@ -66,6 +81,8 @@ def problem_of(error: errors.DarkroomError) -> Response:
         members["errors"] = [{"param": param, "detail": detail} for param, detail in error.problems]
     if isinstance(error, errors.EngineError):
         members |= {"retryable": error.retryable, "upstream_status": error.upstream_status}
+    if isinstance(error, errors.LimitReached):
+        members["retry_after_s"] = error.retry_after_s
     return problem(
         _status_of(type(error)),
         code=error.code,

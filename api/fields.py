@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError, fields
 
 from api.orders import AUTO
-from darkroom.domain import Size
+from darkroom.domain import Lane, Size
 
 
 class Text(fields.String):
@@ -57,6 +57,21 @@ class SizeText(Text):
         if not all(16 <= edge <= self.max_edge for edge in (size.width, size.height)):
             raise ValidationError(f"Each side must be from 16 to {self.max_edge} pixels.")
         return text
+
+
+class LaneName(Text):
+    """A lane, by its name in lower case."""
+
+    names = tuple(each.name.lower() for each in Lane)
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        return Lane(value).name.lower()
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        name = super()._deserialize(value, *args, **kwargs)
+        if name not in self.names:
+            raise ValidationError(f"It must be one of: {', '.join(self.names)}.")
+        return Lane[name.upper()]
 
 
 class Address(Text):

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from darkroom.domain import Operation
+from darkroom.domain import Lane, Operation
 
 #: The size that leaves the choice to the model.
 AUTO = "auto"
@@ -31,6 +31,9 @@ class Order:
     output_format: str | None = None
     background: str | None = None
     strict: bool = False
+    lane: Lane = Lane.INTERACTIVE
+    #: From when on nobody wants the result, in seconds from now.
+    deadline_s: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     #: Input images and mask of an edit, as they were given.
     image: tuple[str, ...] = ()

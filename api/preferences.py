@@ -17,9 +17,12 @@ class Preferences:
     applied: str = ""
 
 
-def read_preferences(header: str, *, longest_wait_s: float) -> Preferences:
+def read_preferences(
+    header: str, *, longest_wait_s: float, usual_wait_s: float | None = None
+) -> Preferences:
     """Read `respond-async` and `wait=N`; what else the header says is not ours and is ignored.
 
+    Without either the wait is `usual_wait_s`, or else the longest.
     Both together mean: wait that long, then answer 202. Raises InvalidRequest for a wait that is
     no whole number of seconds.
     """
@@ -40,4 +43,4 @@ def read_preferences(header: str, *, longest_wait_s: float) -> Preferences:
         )
     if "respond-async" in asked:
         return Preferences(wait_s=0.0, applied="respond-async")
-    return Preferences(wait_s=longest_wait_s)
+    return Preferences(wait_s=longest_wait_s if usual_wait_s is None else usual_wait_s)

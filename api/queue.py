@@ -11,8 +11,8 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from darkroom import bus
-from darkroom.domain import Job
 from darkroom.settings import Settings
+from storage.backlog import Next
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 class Queue(Protocol):
     """Where accepted jobs go."""
 
-    def send(self, job: Job) -> bool:
+    def send(self, job: Next) -> bool:
         """Hand the job's id over; False when it must be sent again later."""
 
 
@@ -35,6 +35,8 @@ class CeleryQueue:
             task_serializer="json",
             broker_transport_options={
                 "global_keyprefix": bus.CELERY_PREFIX,
+                "priority_steps": list(bus.PRIORITIES),
+                "sep": bus.SEPARATOR,
                 "socket_connect_timeout": 2,
                 "socket_timeout": 3,
                 "socket_keepalive": True,
@@ -48,10 +50,14 @@ class CeleryQueue:
             },
         )
 
-    def send(self, job: Job) -> bool:
+    def send(self, job: Next) -> bool:
         try:
             self._celery.send_task(
-                bus.RUN_JOB, args=[job.id], queue=bus.queue_for(job.engine), ignore_result=True
+                bus.RUN_JOB,
+                args=[job.id],
+                queue=bus.queue_for(job.engine),
+                priority=bus.PRIORITIES[job.lane],
+                ignore_result=True,
             )
         except OperationalError as error:
             log.warning("job not sent yet", job_id=job.id, reason=str(error))

@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 ACCEPTABLE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 #: Asked too often to be worth a line each.
-QUIET = {"/health", "/ready"}
+QUIET = {"/health", "/ready", "/metrics"}
 
 
 def track_requests(app: Flask) -> None:

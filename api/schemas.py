@@ -9,7 +9,16 @@ from typing import Any
 import orjson
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates
 
-from api.fields import Address, Flag, OneOrMany, SizeText, SortedList, Text, WholeNumber
+from api.fields import (
+    Address,
+    Flag,
+    LaneName,
+    OneOrMany,
+    SizeText,
+    SortedList,
+    Text,
+    WholeNumber,
+)
 from api.orders import Order
 from darkroom.configuration import FIELDS, Field
 from darkroom.domain import GENERATE_IMAGES, JobStatus, Operation, Role
@@ -19,6 +28,9 @@ MAX_METADATA_BYTES = 16 * 1024
 
 #: The largest whole number that every JSON reader keeps exactly.
 MAX_SEED = 2**53 - 1
+
+#: The latest deadline: a week.
+MAX_DEADLINE_S = 7 * 24 * 3600
 
 PERMISSIONS = (GENERATE_IMAGES,)
 
@@ -90,6 +102,18 @@ class GenerationSchema(Schema):
     strict = Flag(
         allow_none=True,
         **_about("Refuse what the model cannot honour, instead of warning about it."),
+    )
+    lane = LaneName(
+        allow_none=True,
+        **_about(
+            "`interactive` (the default) goes first; `batch` is for work that nobody waits for.",
+            enum=LaneName.names,
+        ),
+    )
+    deadline_s = WholeNumber(
+        validate=validate.Range(1, MAX_DEADLINE_S),
+        allow_none=True,
+        **_about("Seconds from now after which nobody wants the result: it fails then."),
     )
     metadata = fields.Dict(
         keys=fields.String(),
@@ -210,10 +234,71 @@ class JobSchema(Schema):
     )
     error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
     metadata = fields.Dict(keys=fields.String(), required=True)
+    lane = LaneName(required=True, **_about("Which line it waits in.", enum=LaneName.names))
+    deadline = fields.Float(
+        required=True, allow_none=True, **_about("From when on nobody wants it (Unix time).")
+    )
+    retry_of = fields.String(
+        required=True, allow_none=True, **_about("The id of the job that this one repeats.")
+    )
+    not_before = fields.Float(
+        required=True, allow_none=True, **_about("It is not tried again before this (Unix time).")
+    )
+    revision = fields.Integer(required=True, **_about("Grows with every change of the job."))
     user_id = fields.String(required=True)
     created_at = fields.Float(required=True, **_about("Unix time, in seconds."))
-    started_at = fields.Float(required=True, allow_none=True)
+    started_at = fields.Float(
+        required=True, allow_none=True, **_about("When a worker took it last (Unix time).")
+    )
     finished_at = fields.Float(required=True, allow_none=True)
+
+
+class AttemptSchema(Schema):
+    """One worker's try at a job. Times are Unix seconds."""
+
+    number = fields.Integer(required=True)
+    engine = fields.String(required=True)
+    model = fields.String(required=True)
+    worker = fields.String(**_about("Which worker process; for admins only."))
+    started_at = fields.Float(required=True)
+    ended_at = fields.Float(required=True, allow_none=True)
+    outcome = fields.String(
+        required=True,
+        allow_none=True,
+        **_about(
+            "`succeeded`, `canceled`, `handed_back`, `lease_lost`, or the code of an error; null"
+            " while it runs."
+        ),
+    )
+    detail = fields.String(required=True, allow_none=True)
+
+
+class JobDetailSchema(JobSchema):
+    """One job as it stands, what was tried so far, and what is to be expected."""
+
+    attempts = fields.List(fields.Nested(AttemptSchema), required=True)
+    waited_s = fields.Float(
+        required=True, **_about("How long no worker was busy with it so far, in seconds.")
+    )
+    ran_s = fields.Float(
+        required=True, **_about("How long workers were busy with it so far, in seconds.")
+    )
+    queue_position = fields.Integer(
+        required=True,
+        allow_none=True,
+        **_about("Its place in its engine's queue, from 1; null unless queued, or beyond 1000."),
+    )
+    estimated_start_at = fields.Float(
+        required=True,
+        allow_none=True,
+        **_about("A guess from the latest jobs of its model (Unix time); null when unknown."),
+    )
+    estimated_finish_at = fields.Float(required=True, allow_none=True, **_about("Likewise."))
+    preview_url = fields.String(
+        required=True,
+        allow_none=True,
+        **_about("Where the picture can be seen as it is drawn; null while there is none."),
+    )
 
 
 class PageSchema(Schema):
@@ -329,6 +414,30 @@ class EngineCheckSchema(Schema):
     engine = fields.String(required=True)
     ok = fields.Boolean(required=True)
     detail = fields.String(required=True)
+
+
+class EngineSchema(Schema):
+    """How one engine is doing."""
+
+    name = fields.String(required=True)
+    enabled = fields.Boolean(required=True)
+    state = fields.String(
+        required=True,
+        validate=validate.OneOf(["ready", "resting", "disabled"]),
+        **_about("A resting engine failed again and again; its jobs wait until it is well."),
+    )
+    rests_until = fields.Float(
+        required=True, allow_none=True, **_about("When it is asked next how it is (Unix time).")
+    )
+    reason = fields.String(
+        required=True, allow_none=True, **_about("The code of the failure that made it rest.")
+    )
+    detail = fields.String(
+        **_about("Why it rests or is not enabled, in a sentence; for admins only.")
+    )
+    queued = fields.Integer(required=True)
+    running = fields.Integer(required=True)
+    models = fields.Integer(required=True, **_about("How many models it offers."))
 
 
 class ProblemDetailSchema(Schema):

@@ -3,17 +3,21 @@
 from dataclasses import dataclass
 
 import redis
+import structlog
 from flask import current_app
 
 from api.queue import Queue
 from api.waiting import Waiter
+from darkroom import bus
 from darkroom.configuration import ImagesConfig
-from darkroom.domain import Operation
+from darkroom.domain import Job, Operation
 from darkroom.settings import Settings
 from engines.registry import Engines, Registry
 from storage import Storage
 
 EXTENSION = "darkroom"
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,22 @@ class Services:
     def engines(self, operation: Operation = Operation.GENERATE) -> Engines:
         """The engines of this moment, for one operation."""
         return self.registry.engines(self.config(), operation)
+
+    def window(self) -> int:
+        """How many sent jobs each lane of an engine may have in Celery's queues."""
+        try:
+            return bus.window(self.broker)
+        except redis.RedisError:
+            return bus.LEAST_WINDOW
+
+    def announce(self, job: Job) -> None:
+        """Tell whoever waits for the job, or follows it, how it stands now."""
+        tell = bus.announce_finished if job.status.is_finished else bus.announce_changed
+        try:
+            tell(self.broker, job.id)
+        except redis.RedisError as error:
+            # They ask the database every few seconds.
+            log.warning("job not announced", job_id=job.id, reason=str(error))
 
 
 def services() -> Services:

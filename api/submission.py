@@ -1,4 +1,7 @@
-"""From an order to an accepted job: defaults, model, fit, row, queue."""
+"""From an order to an accepted job: replay, defaults, model, fit, limit, row, queue."""
+
+import hashlib
+import time
 
 from flask import g, request
 
@@ -6,19 +9,70 @@ from api.auth import current_user
 from api.orders import AUTO, Order
 from api.services import Services
 from darkroom.configuration import Purpose
-from darkroom.domain import ImageRequest, Job, Model, NewJob, Operation, Size
-from darkroom.errors import Disabled, InvalidRequest, UnknownModel
+from darkroom.domain import ImageRequest, Job, JobStatus, Model, NewJob, Operation, Size
+from darkroom.errors import Conflict, Disabled, InvalidRequest, LimitReached, UnknownModel
 from engines.fitting import fit
 
 MAX_KEY_CHARS = 255
+
+#: When somebody whose queue is full may ask again, in seconds.
+FULL_S = 10.0
+
+RETRYABLE = (JobStatus.FAILED, JobStatus.CANCELED)
 
 
 def submit(order: Order, services: Services) -> Job:
     """Accept an order of the current user as a job, and hand it to the workers.
 
-    Raises Disabled, InvalidRequest, Misconfigured, IdempotencyConflict or Unavailable; then
-    nothing was accepted.
+    An order that was accepted before, under the same idempotency key, is the same job, whatever
+    has changed since. Raises Disabled, InvalidRequest, Misconfigured, IdempotencyConflict,
+    LimitReached or Unavailable; then nothing was accepted.
     """
+    earlier = _replayed(current_user().id, order.digest(), services)
+    return earlier or _accept(_new_job(order, services), services)
+
+
+def submit_again(job: Job, services: Services) -> Job:
+    """Accept a failed or canceled job once more, as a new job of the same owner.
+
+    Raises Conflict for other jobs, and else as `submit`.
+    """
+    if job.status not in RETRYABLE:
+        raise Conflict(
+            f"The job is {job.status}: only failed and canceled jobs can be retried. Send the"
+            " request again to have it drawn anew."
+        )
+    request_hash = hashlib.sha256(f"retry of {job.id}".encode()).hexdigest()
+    earlier = _replayed(job.owner_id, request_hash, services)
+    if earlier is not None:
+        return earlier
+    engines = services.engines(job.request.operation)
+    _refuse_disabled(engines.purpose, job.request.operation)
+    engines.get(job.engine)
+    return _accept(
+        NewJob(
+            owner_id=job.owner_id,
+            engine=job.engine,
+            model=job.model,
+            request=job.request,
+            warnings=job.warnings,
+            metadata=job.metadata,
+            request_id=g.request_id,
+            idempotency_key=_idempotency_key(),
+            request_hash=request_hash,
+            lane=job.lane,
+            retry_of=job.id,
+        ),
+        services,
+    )
+
+
+def _replayed(owner_id: str, request_hash: str, services: Services) -> Job | None:
+    key = _idempotency_key()
+    return services.storage.jobs.replayed(owner_id, key, request_hash) if key else None
+
+
+def _new_job(order: Order, services: Services) -> NewJob:
     engines = services.engines(order.operation)
     _refuse_disabled(engines.purpose, order.operation)
     _refuse_too_many(order.n, services.settings.max_count)
@@ -29,22 +83,49 @@ def submit(order: Order, services: Services) -> Job:
         )
     engine, model = engines.resolve(order.model, order.engine)
     fitted = fit(_request(order, engines.purpose, model), model, strict=order.strict)
-    job, is_new = services.storage.jobs.submit(
-        NewJob(
-            owner_id=current_user().id,
-            engine=engine,
-            model=model.id,
-            request=fitted.request,
-            warnings=fitted.warnings,
-            metadata=order.metadata,
-            request_id=g.request_id,
-            idempotency_key=_idempotency_key(),
-            request_hash=order.digest(),
-        )
+    return NewJob(
+        owner_id=current_user().id,
+        engine=engine,
+        model=model.id,
+        request=fitted.request,
+        warnings=fitted.warnings,
+        metadata=order.metadata,
+        request_id=g.request_id,
+        idempotency_key=_idempotency_key(),
+        request_hash=order.digest(),
+        lane=order.lane,
+        deadline=time.time() + order.deadline_s if order.deadline_s else None,
     )
-    if is_new and services.queue.send(job):
-        services.storage.jobs.mark_sent([job.id])
+
+
+def _accept(new: NewJob, services: Services) -> Job:
+    most = services.settings.max_queued_per_user
+    if not services.storage.backlog.has_room_for(new.owner_id, most=most):
+        raise LimitReached(
+            f"{most} jobs are queued, as many as one user may have: wait until some are done, or"
+            " cancel some.",
+            retry_after_s=FULL_S,
+        )
+    job, is_new = services.storage.jobs.submit(new)
+    if is_new:
+        send_next(job.engine, services)
     return job
+
+
+def send_next(engine: str, services: Services) -> None:
+    """Hand an engine's next jobs to the workers, as far as there is room for them."""
+    backlog = services.storage.backlog
+    unsent = [
+        each.id
+        for each in backlog.take(
+            engine,
+            window=services.window(),
+            running_limit=services.settings.max_running_per_user,
+        )
+        if not services.queue.send(each)
+    ]
+    if unsent:
+        backlog.put_back(unsent)
 
 
 def _refuse_disabled(purpose: Purpose, operation: Operation) -> None:

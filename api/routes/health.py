@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify
 
 from api.services import Services, services
 from darkroom import bus
-from darkroom.errors import Unavailable
+from darkroom.errors import SettingsError, Unavailable
 from storage.migrations import is_current
 
 health = Blueprint("health", __name__)
@@ -24,7 +24,8 @@ def alive() -> Response:
 def ready() -> tuple[Response, int]:
     """Whether requests can be served: 200 or 503, with each part's state.
 
-    Workers are counted but not required: a job accepted now runs when one is there.
+    Workers are counted but not required: a job accepted now runs when one is there. Nor are
+    engines: the jobs of one that rests wait until it is well.
     """
     found = services()
     checks = {
@@ -32,6 +33,7 @@ def ready() -> tuple[Response, int]:
         "broker": _state(lambda: _check_broker(found)),
         "files": _state(found.storage.gallery.check),
         "workers": _workers(found),
+        "engines": _engines(found),
     }
     is_ready = all(checks[each]["ok"] for each in ("database", "broker", "files"))
     return (
@@ -68,3 +70,14 @@ def _workers(found: Services) -> dict[str, Any]:
     if count == 0:
         return {"ok": False, "count": 0, "detail": "No worker gives a sign of life."}
     return {"ok": True, "count": count}
+
+
+def _engines(found: Services) -> dict[str, Any]:
+    """The codes of the failures that made enabled engines rest."""
+    try:
+        enabled = found.engines().enabled
+        ailments = found.storage.health.ailments()
+    except (SettingsError, Unavailable):
+        return {"ok": False, "detail": "The configuration cannot be read at the moment."}
+    resting = {name: each.code for name, each in ailments.items() if name in enabled and each.rests}
+    return {"ok": not resting, "resting": resting}

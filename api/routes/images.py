@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Response
 
-from api.answers import wait_and_answer
+from api.answers import preferences, wait_and_answer
 from api.auth import admins_only, permitted, signed_in
 from api.blueprints import Blueprint
 from api.configuring import check_engines, shown_config, update_config
@@ -32,7 +32,7 @@ images = Blueprint("images", __name__, description="Pictures on request")
 @images.arguments(GenerationSchema)
 @images.response(200, ImageLinkSchema(many=True))
 @images.alt_response(202, schema=JobSchema, description="Accepted; poll its `url`.")
-@images.problems(400, 401, 403, 413, 415, 422, 503)
+@images.problems(400, 401, 403, 413, 415, 422, 429, 503)
 def generate(order: Order) -> Response:
     """Draw pictures from a prompt.
 
@@ -40,7 +40,8 @@ def generate(order: Order) -> Response:
     `Prefer: respond-async` skips it; a job that is not finished by then is answered with 202 and
     its `Location`. `Idempotency-Key` makes a repeated call safe.
     """
-    return wait_and_answer(submit(order, services()), services())
+    wanted = preferences(services())
+    return wait_and_answer(submit(order, services()), wanted, services())
 
 
 @images.post("/edit")
@@ -48,10 +49,11 @@ def generate(order: Order) -> Response:
 @images.arguments(EditSchema)
 @images.response(200, ImageLinkSchema(many=True))
 @images.alt_response(202, schema=JobSchema, description="Accepted; poll its `url`.")
-@images.problems(400, 401, 403, 413, 415, 422, 503)
+@images.problems(400, 401, 403, 413, 415, 422, 429, 503)
 def edit(order: Order) -> Response:
     """Change pictures by a prompt."""
-    return wait_and_answer(submit(order, services()), services())
+    wanted = preferences(services())
+    return wait_and_answer(submit(order, services()), wanted, services())
 
 
 @images.get("/models")

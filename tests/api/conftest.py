@@ -2,25 +2,36 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import fakeredis
 import pytest
+import redis
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from api import create_app
 from api.auth import issue_token
-from darkroom.domain import GENERATE_IMAGES, Job, Role, User
+from api.services import EXTENSION
+from darkroom import bus
+from darkroom.domain import GENERATE_IMAGES, Role, User
 from darkroom.settings import Settings
 from engines.catalog import Catalog
 from engines.registry import Registry
 from storage import Storage, open_storage
+from storage.backlog import Next
 from storage.migrations import upgrade
+from worker.aftermath import Aftermath
+from worker.fallback import Fallbacks
 from worker.generation import Studio, run_job
 from worker.leases import Leases
+from worker.outcomes import Policy
+
+#: The name of the worker that runs what is sent.
+WORKER = "host-7:inline"
 
 
 @dataclass
@@ -29,11 +40,12 @@ class InlineQueue:
 
     storage: Storage
     settings: Settings
+    broker: "redis.Redis"
     is_held: bool = False
     is_away: bool = False
-    sent: list[Job] = field(default_factory=list)
+    sent: list[Next] = field(default_factory=list)
 
-    def send(self, job: Job) -> bool:
+    def send(self, job: Next) -> bool:
         if self.is_away:
             return False
         self.sent.append(job)
@@ -41,16 +53,28 @@ class InlineQueue:
             self.run(job)
         return True
 
-    def run(self, job: Job) -> None:
+    def run(self, job: Next) -> None:
         registry = Registry(Catalog())
         config = registry.configure(self.storage.config.values(), self.settings)
         run_job(
             job.id,
             Studio(
                 storage=self.storage,
-                leases=Leases(self.storage.jobs, worker="inline", lease_s=30),
+                leases=Leases(self.storage.jobs, worker=WORKER, lease_s=30),
                 engine_for=lambda job: registry.engines(config).get(job.engine),
-                announce=lambda job_id: None,
+                announce=partial(bus.announce_finished, self.broker),
+                announce_change=partial(bus.announce_changed, self.broker),
+                aftermath=Aftermath(
+                    storage=self.storage,
+                    policy=Policy(max_attempts=1, patience_s=0, repeat_paid=False),
+                    fallbacks=Fallbacks(
+                        models={},
+                        engines=partial(registry.engines, config),
+                        health=self.storage.health,
+                    ),
+                    driver=registry.driver,
+                ),
+                top_up=lambda engine: None,
                 timeout_s=30,
                 pause=lambda seconds: False,
             ),
@@ -88,6 +112,10 @@ class Caller:
     def delete(self, path: str, **kwargs: Any) -> Answer:
         return self._call("DELETE", path, **kwargs)
 
+    def follow(self, path: str, headers: dict[str, str] | None = None) -> Answer:
+        """An answer that is read piece by piece while it goes on; close it."""
+        return cast(Answer, self.client.get(path, headers=self.headers | (headers or {})))
+
     def generate(self, headers: dict[str, str] | None = None, **body: Any) -> Answer:
         """Ask for a picture; the prompt and a small size need not be said."""
         return self.post(
@@ -120,21 +148,34 @@ def storage(settings: Settings) -> Iterator[Storage]:
 
 
 @pytest.fixture
-def queue(storage: Storage, settings: Settings) -> InlineQueue:
-    return InlineQueue(storage, settings)
+def redis_server() -> fakeredis.FakeServer:
+    return fakeredis.FakeServer()
 
 
 @pytest.fixture
-def make_app(storage: Storage, queue: InlineQueue) -> Callable[[Settings], Flask]:
-    def make(settings: Settings) -> Flask:
-        return create_app(
-            settings,
-            storage=storage,
-            queue=queue,
-            broker=fakeredis.FakeRedis(decode_responses=True),
-        )
+def broker(redis_server: fakeredis.FakeServer) -> "redis.Redis":
+    client: redis.Redis = fakeredis.FakeRedis(server=redis_server, decode_responses=True)
+    return client
 
-    return make
+
+@pytest.fixture
+def queue(storage: Storage, settings: Settings, broker: "redis.Redis") -> InlineQueue:
+    return InlineQueue(storage, settings, broker)
+
+
+@pytest.fixture
+def make_app(
+    storage: Storage, queue: InlineQueue, broker: "redis.Redis"
+) -> Iterator[Callable[[Settings], Flask]]:
+    made: list[Flask] = []
+
+    def make(settings: Settings) -> Flask:
+        made.append(create_app(settings, storage=storage, queue=queue, broker=broker))
+        return made[-1]
+
+    yield make
+    for app in made:
+        app.extensions[EXTENSION].waiter.drain()
 
 
 @pytest.fixture

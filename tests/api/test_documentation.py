@@ -71,5 +71,5 @@ def test_health_looks_at_nothing_and_ready_at_everything(anna: Caller) -> None:
     assert anna.nobody.get("/health").json == {"status": "ok"}
     ready = anna.nobody.get("/ready")
     assert ready.status_code == 200
-    assert set(ready.json["checks"]) == {"database", "broker", "files", "workers"}
+    assert set(ready.json["checks"]) == {"database", "broker", "files", "workers", "engines"}
     assert ready.json["checks"]["workers"]["count"] == 0

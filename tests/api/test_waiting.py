@@ -8,6 +8,7 @@ import fakeredis
 import pytest
 import redis
 
+from api import waiting as waiting_module
 from api.waiting import Waiter
 from darkroom import bus
 
@@ -131,3 +132,56 @@ def test_places_to_wait_in_are_limited_and_given_back(broker: "redis.Redis", row
             assert (first, second) == (True, False)
         with waiter.place() as third:
             assert third
+
+
+class TestFollowing:
+    """Who follows a job hears of every change, not of its end alone."""
+
+    @pytest.mark.parametrize("channel", [bus.CHANGED, bus.FINISHED])
+    def test_news_of_the_job_ends_a_wait(
+        self,
+        broker: "redis.Redis",
+        rows: Rows,
+        channel: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(waiting_module, "RECHECK_EVERY_S", PATIENCE_S)
+        with waiter_of(broker, rows) as waiter, waiter.follow("a") as following:
+            while not broker.publish(channel, "a"):
+                pass  # nobody listens yet
+
+            thread = threading.Thread(target=following.wait)
+            thread.start()
+
+            assert ended(thread)
+
+    def test_lost_news_cost_no_more_than_a_look_at_the_row(
+        self, broker: "redis.Redis", rows: Rows, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(waiting_module, "RECHECK_EVERY_S", 0.01)
+        with waiter_of(broker, rows) as waiter, waiter.follow("a") as following:
+            following.wait()
+
+            assert not following.is_over
+
+    def test_a_change_does_not_end_the_wait_for_the_end(
+        self, broker: "redis.Redis", rows: Rows
+    ) -> None:
+        with waiter_of(broker, rows) as waiter:
+            thread = waiting(waiter, "a")
+            with waiter.follow("a") as following:
+                while not broker.publish(bus.CHANGED, "a"):
+                    pass  # nobody listens yet
+                following.wait()
+
+            assert thread.is_alive()
+            waiter.drain()
+            assert ended(thread)
+
+    def test_a_stopping_process_ends_it(self, broker: "redis.Redis", rows: Rows) -> None:
+        with waiter_of(broker, rows) as waiter, waiter.follow("a") as following:
+            waiter.drain()
+
+            following.wait()
+
+            assert following.is_over

@@ -1,0 +1,86 @@
+"""The gauges, read from the database and Redis whenever they are asked for.
+
+Nothing is counted in a process, so that it does not matter which of several API processes answers.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+
+import redis
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from api.services import Services
+from darkroom import bus
+from darkroom.domain import JobStatus, Lane
+
+UNFINISHED = [each for each in JobStatus if not each.is_finished]
+
+
+class Gauges(Collector):
+    """What is true at this moment. Raises Unavailable when the database does not answer."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._engines = set(services.registry.names())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield self._jobs()
+        yield self._longest_waits()
+        yield self._resting()
+        yield from self._workers()
+        yield GaugeMetricFamily(
+            "darkroom_waiting_calls",
+            "Calls that wait in the API process that answers this one.",
+            value=self._services.waiter.held,
+        )
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        return iter(())
+
+    def _jobs(self) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(
+            "darkroom_jobs", "Unfinished jobs.", labels=["engine", "lane", "status"]
+        )
+        counts = self._services.storage.backlog.counts()
+        engines = self._engines | {engine for engine, _, _ in counts}
+        for engine, lane, status in product(sorted(engines), Lane, UNFINISHED):
+            family.add_metric(
+                [engine, lane.name.lower(), status], counts.get((engine, lane, status), 0)
+            )
+        return family
+
+    def _longest_waits(self) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(
+            "darkroom_oldest_waiting_seconds",
+            "How long ago the oldest queued job was accepted; 0 when none is queued.",
+            labels=["engine", "lane"],
+        )
+        waits = self._services.storage.outlook.longest_waits_s()
+        engines = self._engines | {engine for engine, _ in waits}
+        for engine, lane in product(sorted(engines), Lane):
+            family.add_metric([engine, lane.name.lower()], waits.get((engine, lane), 0.0))
+        return family
+
+    def _resting(self) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(
+            "darkroom_engine_resting",
+            "1 while an engine that failed again and again is left alone.",
+            labels=["engine"],
+        )
+        ailments = self._services.storage.health.ailments()
+        for engine in sorted(self._engines):
+            family.add_metric([engine], engine in ailments and ailments[engine].rests)
+        return family
+
+    def _workers(self) -> Iterator[GaugeMetricFamily]:
+        """Left out while Redis is away: nobody knows."""
+        broker = self._services.broker
+        try:
+            workers, slots = len(bus.living_workers(broker)), bus.slots(broker)
+        except redis.RedisError:
+            return
+        yield GaugeMetricFamily("darkroom_workers", "Living worker processes.", value=workers)
+        yield GaugeMetricFamily(
+            "darkroom_worker_slots", "Jobs that they can run at once.", value=slots
+        )

@@ -31,7 +31,7 @@ def test_overhead_of_one_picture(tmp_path: Path) -> None:
             request=ImageRequest(prompt="a lighthouse", size=Size(1024, 1024), seed=seed),
             timeout_s=60,
         )
-        (image,) = engine.generate(task, lambda share=None, *, upstream_id=None: None)
+        (image,) = engine.generate(task, lambda share=None, *, preview=None, upstream_id=None: None)
         (tmp_path / f"{seed}.png").write_bytes(image.data)
 
     with Service(tmp_path / "data", log_level="warning") as service:

@@ -6,35 +6,17 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import requests
-
-#: How long a condition is waited for, in seconds. Generous: it only costs when a test fails.
-PATIENCE_S = 60.0
+from tests.end_to_end.caller import PATIENCE_S, Caller, until
 
 
-def until(condition: Callable[[], Any], what: str, *, within_s: float = PATIENCE_S) -> Any:
-    """The condition's value once it is true; fails when it never is."""
-    deadline = time.monotonic() + within_s
-    pause = threading.Event()
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what}"
-        pause.wait(0.02)
-    return value
-
-
-class Service:
+class Service(Caller):
     """`darkroom up` in a folder of its own, on a free port. Settings go in by keyword."""
 
     def __init__(self, folder: Path, **settings: object) -> None:
-        self.folder = folder
-        self.url = ""
-        #: The admin's key; only the first start prints one.
-        self.key = ""
+        super().__init__(folder)
         self._environment = {
             **os.environ,
             "DARKROOM_DATA_DIR": str(folder),
@@ -86,52 +68,13 @@ class Service:
 
     def pid_of(self, part: str) -> int:
         """The process of a part that runs right now: `serve`, `worker` or `valkey-server`."""
-        found: int = until(lambda: self._children().get(part), f"{part} runs")
-        return found
+        return until(lambda: self._children().get(part), f"{part} runs")
 
     def kill(self, part: str) -> None:
         """SIGKILL, and return once it is gone."""
         pid = self.pid_of(part)
         os.kill(pid, signal.SIGKILL)
         until(lambda: self._children().get(part) != pid, f"{part} is gone")
-
-    def call(self, method: str, path: str, **options: Any) -> requests.Response:
-        """A call as the admin."""
-        headers = {"Authorization": f"Bearer {self.key}"} | options.pop("headers", {})
-        return requests.request(
-            method, self.url + path, headers=headers, timeout=PATIENCE_S, **options
-        )
-
-    def generate(self, headers: dict[str, str] | None = None, **body: object) -> requests.Response:
-        """Ask for a small picture."""
-        return self.call(
-            "POST",
-            "/api/images/generations",
-            json={"prompt": "a lighthouse", "size": "64x64"} | body,
-            headers=headers or {},
-        )
-
-    def submit(self, **body: object) -> str:
-        """Ask for a small picture without waiting; the job's id."""
-        answer = self.generate({"Prefer": "respond-async"}, **body)
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["id"])
-
-    def job(self, job_id: str) -> Any:
-        return self.call("GET", f"/api/v1/jobs/{job_id}").json()
-
-    def finished(self, job_id: str) -> Any:
-        """The job, once it is finished."""
-        return until(
-            lambda: (
-                job if (job := self.job(job_id))["status"] not in {"queued", "running"} else None
-            ),
-            f"job {job_id} is finished",
-        )
-
-    def stored_files(self) -> list[Path]:
-        """Every picture file that is kept."""
-        return [each for each in (self.folder / "files").rglob("*") if each.is_file()]
 
     def _read(self) -> None:
         assert self._process.stdout is not None

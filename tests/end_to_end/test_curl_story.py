@@ -53,6 +53,9 @@ def test_the_readme_works_when_pasted(tmp_path: Path) -> None:
             download,
             respond_async,
             poll,
+            follow,
+            cancel,
+            retry,
             models,
             read_config,
             update_config,
@@ -72,6 +75,9 @@ def test_the_readme_works_when_pasted(tmp_path: Path) -> None:
         shell.known["41d2…"] = json.loads(accepted.splitlines()[-1])["id"]
         assert shell.json(poll)["metadata"] == {"chat_id": "c1", "message_id": "m1"}
         assert service.finished(shell.known["41d2…"])["images"][0]["message_id"] == "m1"
+        assert "event: job" in shell.paste(follow)
+        assert shell.json(cancel)["status"] == "succeeded"
+        assert shell.json(retry)["code"] == "conflict"
 
         assert shell.json(models)[0]["id"] == "builtin/placeholder"
         shell.known["sk-…"] = "sk-0123456789abcdef"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.service import PATIENCE_S, Service, until
+from tests.end_to_end.caller import PATIENCE_S, until
+from tests.end_to_end.service import Service
 from tests.engines.servers.openai import OpenAIServer
 
 

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from tests.end_to_end.service import PATIENCE_S, Service, until
+from tests.end_to_end.caller import PATIENCE_S, until
+from tests.end_to_end.service import Service
 
 PARTS = ("serve", "worker", "valkey-server")
 

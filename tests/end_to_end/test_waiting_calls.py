@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.service import Service, until
+from tests.end_to_end.caller import until
+from tests.end_to_end.service import Service
 
 
 @pytest.mark.timeout(300)

@@ -20,7 +20,7 @@ def job_detail(job: Job, services: Services, *, to_admin: bool) -> dict[str, Any
     Raises Unavailable.
     """
     storage = services.storage
-    attempts = storage.jobs.attempts_of(job.id)
+    attempts = storage.attempts.of_job(job.id)
     position = storage.outlook.position(job) if job.status is JobStatus.QUEUED else None
     is_open = not job.status.is_finished
     expected = estimate(job, position, services) if is_open else Estimate()

@@ -59,11 +59,6 @@ class Engine(ABC):
         self.config = config
         self.catalog = catalog
 
-    @property
-    def is_configured(self) -> bool:
-        """Whether the engine has what it needs to be used."""
-        return self.missing is None
-
     def models(self) -> Sequence[Model]:
         """The models it offers, best first."""
         return self.catalog.models(self.config.name)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from darkroom.secrets import SecretBox, service_secret
 from darkroom.settings import Settings
+from storage.attempts import Attempts
 from storage.backlog import Backlog
 from storage.config import Config
 from storage.database import Database
@@ -26,6 +27,7 @@ class Storage:
     database: Database
     files: Files
     jobs: Jobs
+    attempts: Attempts
     backlog: Backlog
     health: Health
     outlook: Outlook
@@ -52,6 +54,7 @@ def open_storage(settings: Settings) -> Storage:
         database=database,
         files=files,
         jobs=Jobs(database),
+        attempts=Attempts(database),
         backlog=Backlog(database),
         health=Health(database),
         outlook=Outlook(database),

@@ -14,7 +14,7 @@ from darkroom.domain import Job, JobError, JobStatus
 from darkroom.errors import EngineError, Misconfigured, OutcomeUnknown, WorkersDied
 from engines.base import Engine
 from storage import Storage
-from storage.jobs import HANDED_BACK, LEASE_LOST
+from storage.attempts import HANDED_BACK, LEASE_LOST
 from worker.fallback import Fallbacks
 from worker.outcomes import (
     ANOTHER_ENGINE_COULD,
@@ -58,7 +58,7 @@ class Aftermath:
             is_paid=self._is_paid(job.engine) and not goes_on,
         )
         if delay_s is None:
-            return self.storage.jobs.fail(job, recorded(error))
+            return self.storage.attempts.fail(job, recorded(error))
         log.info("job tries again", code=error.code, delay_s=round(delay_s, 1))
         return self._wait_again(
             job,
@@ -71,19 +71,19 @@ class Aftermath:
     def lost(self, job: Job) -> bool:
         """Its worker gave no sign of life for longer than its lease."""
         if job.status is JobStatus.CANCELING:
-            return self.storage.jobs.cancel_held(job)
+            return self.storage.attempts.cancel_held(job)
         if self._may_be_paid_for(job):
             return self._outcome_unknown(job, "The worker died")
         if self._tries(job) + 1 >= self.policy.max_attempts:
             died = WorkersDied(
                 f"The worker died in each of {job.attempt} attempts; the workers' logs say why."
             )
-            return self.storage.jobs.fail(job, recorded(died))
+            return self.storage.attempts.fail(job, recorded(died))
         return self._wait_again(job, outcome=LEASE_LOST, detail=f"{job.worker} died")
 
     def interrupted(self, job: Job) -> bool:
         """Its worker is stopping and cannot wait for the end."""
-        if self.storage.jobs.cancel_held(job):
+        if self.storage.attempts.cancel_held(job):
             return True
         if self._may_be_paid_for(job):
             return self._outcome_unknown(job, "The worker was stopped")
@@ -98,20 +98,20 @@ class Aftermath:
         delay_s: float = 0.0,
         is_run_over: bool = False,
     ) -> bool:
-        jobs = self.storage.jobs
-        if jobs.hand_back(
+        attempts = self.storage.attempts
+        if attempts.hand_back(
             job, outcome=outcome, detail=detail, delay_s=delay_s, is_run_over=is_run_over
         ):
             return False
         # It may be that it is being canceled, which ends here just as well.
-        return jobs.cancel_held(job)
+        return attempts.cancel_held(job)
 
     def _rerouted(self, job: Job, error: EngineError) -> bool:
         other = self.fallbacks.find(job, error.code)
         if other is None:
             return False
         log.warning("job goes to another engine", engine=other.engine, model=other.model)
-        return self.storage.jobs.reroute(
+        return self.storage.attempts.reroute(
             job,
             recorded(error),
             engine=other.engine,
@@ -125,7 +125,7 @@ class Aftermath:
             f"{what} during a call that may have been charged, so it is not repeated. Check the"
             " engine's own usage page, then send the request again."
         )
-        return self.storage.jobs.fail(job, recorded(unknown))
+        return self.storage.attempts.fail(job, recorded(unknown))
 
     def _may_be_paid_for(self, job: Job) -> bool:
         """Whether another attempt could pay for the same pictures a second time."""
@@ -153,7 +153,7 @@ class Aftermath:
             return False
 
     def _tries(self, job: Job) -> int:
-        return sum(each.outcome in COUNTED for each in self.storage.jobs.attempts_of(job.id))
+        return sum(each.outcome in COUNTED for each in self.storage.attempts.of_job(job.id))
 
 
 def recorded(error: EngineError) -> JobError:

@@ -68,7 +68,9 @@ def run_job(job_id: str, studio: Studio) -> None:
     its id must then go back to the queue.
     """
     leases = studio.leases
-    claim = partial(studio.storage.jobs.claim, job_id, worker=leases.worker, lease_s=leases.lease_s)
+    claim = partial(
+        studio.storage.attempts.claim, job_id, worker=leases.worker, lease_s=leases.lease_s
+    )
     job = _insist(claim, studio)
     if job is None:
         # Somebody else's, or finished; or it must not run now, and then it waits again.
@@ -90,7 +92,7 @@ def run_job(job_id: str, studio: Studio) -> None:
             log.warning("attempt failed", code=error.code, reason=error.detail)
             end(lambda: studio.aftermath.failed(job, reason))
         except Canceled:
-            end(lambda: studio.storage.jobs.cancel_held(job))
+            end(lambda: studio.storage.attempts.cancel_held(job))
         except LeaseLost as lost:
             log.warning("job lost", reason=lost.detail)
             end(lambda: False)
@@ -123,7 +125,7 @@ def _keep(job: Job, pictures: Sequence[GeneratedImage], studio: Studio) -> bool:
     if len(pictures) < wanted:
         warnings.append(f"n: {wanted} pictures were asked for, the engine made {len(pictures)}.")
     kept = studio.storage.gallery.keep(job, pictures[:wanted])
-    finished = studio.storage.jobs.succeed(job, kept, warnings=warnings)
+    finished = studio.storage.attempts.succeed(job, kept, warnings=warnings)
     if not finished:
         studio.storage.gallery.release(job, kept)
     elif studio.storage.health.note_success(job.engine):
@@ -162,7 +164,7 @@ def _always_ended(job: Job, studio: Studio) -> Iterator[Callable[[Callable[[], b
             broken = EngineFailed(
                 f"Engine '{job.engine}' broke while it was drawing; the worker's log says how."
             )
-            end(lambda: studio.storage.jobs.fail(job, recorded(broken)))
+            end(lambda: studio.storage.attempts.fail(job, recorded(broken)))
 
 
 def _insist(step: Callable[[], T], studio: Studio) -> T:
@@ -221,7 +223,7 @@ class _Reporter:
             if preview is not None:
                 self._has_preview = True
                 storage.gallery.keep_preview(self._job.id, preview)
-            storage.jobs.note(self._job, progress=share, upstream_id=self._upstream_id)
+            storage.attempts.note(self._job, progress=share, upstream_id=self._upstream_id)
             self._upstream_id = None
         except Unavailable as error:
             # Losing a progress note is no reason to lose the picture.

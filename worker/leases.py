@@ -13,7 +13,7 @@ import structlog
 
 from darkroom.domain import Job
 from darkroom.errors import Canceled, Interrupted, LeaseLost, Unavailable
-from storage.jobs import Jobs
+from storage.attempts import Attempts
 
 log = structlog.get_logger(__name__)
 
@@ -37,10 +37,10 @@ class Lease:
 class Leases:
     """All jobs this process owns."""
 
-    def __init__(self, jobs: Jobs, *, worker: str, lease_s: float) -> None:
+    def __init__(self, attempts: Attempts, *, worker: str, lease_s: float) -> None:
         self.worker = worker
         self.lease_s = lease_s
-        self._jobs = jobs
+        self._attempts = attempts
         self._held: dict[str, Lease] = {}
         self._lock = threading.Lock()
 
@@ -67,7 +67,7 @@ class Leases:
         """Tell the jobs that somebody asked to cancel."""
         held = {lease.job.id: lease for lease in self.held()}
         try:
-            canceling = self._jobs.canceling_among(held)
+            canceling = self._attempts.canceling_among(held)
         except Unavailable as error:
             log.warning("cancels not looked for", reason=error.detail)
             return
@@ -79,7 +79,7 @@ class Leases:
         held = {lease.job.id: lease for lease in self.held()}
         attempts = {job_id: lease.job.attempt for job_id, lease in held.items()}
         try:
-            ours = self._jobs.renew(self.worker, attempts, lease_s=self.lease_s)
+            ours = self._attempts.renew(self.worker, attempts, lease_s=self.lease_s)
         except Unavailable as error:
             # The fence decides once the database is back; until then the work goes on.
             log.warning("leases not renewed", reason=error.detail)

@@ -55,7 +55,7 @@ class WorkerProcess:
         self._threads: list[threading.Thread] = []
         self._upkeep_every_s = min(UPKEEP_EVERY_S, settings.lease_s / 3)
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self._leases = Leases(self._storage.jobs, worker=self.name, lease_s=settings.lease_s)
+        self._leases = Leases(self._storage.attempts, worker=self.name, lease_s=settings.lease_s)
         self._dispatcher = Dispatcher(
             backlog=self._storage.backlog,
             broker=self._broker,

@@ -91,7 +91,7 @@ class Upkeep:
 
     def _recover(self) -> None:
         """Decide what becomes of jobs whose worker gave no sign of life."""
-        for job in self.storage.jobs.with_expired_lease():
+        for job in self.storage.attempts.with_expired_lease():
             log.warning("lease expired", job_id=job.id, attempt=job.attempt, lost=job.worker)
             if self.aftermath.lost(job):
                 self.announce(job.id)

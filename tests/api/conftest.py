@@ -60,7 +60,7 @@ class InlineQueue:
             job.id,
             Studio(
                 storage=self.storage,
-                leases=Leases(self.storage.jobs, worker=WORKER, lease_s=30),
+                leases=Leases(self.storage.attempts, worker=WORKER, lease_s=30),
                 engine_for=lambda job: registry.engines(config).get(job.engine),
                 announce=partial(bus.announce_finished, self.broker),
                 announce_change=partial(bus.announce_changed, self.broker),

@@ -69,7 +69,7 @@ class TestEngines:
         queue.is_held = True
         for _ in range(3):
             anna.generate(headers={"Prefer": "respond-async"})
-        storage.jobs.claim(queue.sent[0].id, worker=WORKER, lease_s=30)
+        storage.attempts.claim(queue.sent[0].id, worker=WORKER, lease_s=30)
 
         shown = engine(anna)
 
@@ -119,7 +119,7 @@ class TestMetrics:
         queue.is_held = True
         for lane in ("interactive", "batch", "batch"):
             admin.generate(lane=lane, headers={"Prefer": "respond-async"})
-        storage.jobs.claim(queue.sent[0].id, worker=WORKER, lease_s=30)
+        storage.attempts.claim(queue.sent[0].id, worker=WORKER, lease_s=30)
 
         read = metrics(admin)
 

@@ -73,7 +73,7 @@ def services(app: Flask) -> Services:
 
 
 def claim(storage: Storage, url: str) -> Job:
-    held = storage.jobs.claim(url.rpartition("/")[2], worker=WORKER, lease_s=30)
+    held = storage.attempts.claim(url.rpartition("/")[2], worker=WORKER, lease_s=30)
     assert held is not None
     return held
 
@@ -89,11 +89,11 @@ def test_the_state_comes_at_once_then_every_change_then_the_end(
     assert stream.next()["status"] == "queued"
     held = claim(storage, url)
     assert stream.next()["status"] == "running"
-    storage.jobs.note(held, progress=0.5)
+    storage.attempts.note(held, progress=0.5)
     assert stream.next()["progress"] == 0.5
     anna.post(f"{url}/cancel")
     assert stream.next()["status"] == "canceling"
-    storage.jobs.cancel_held(held)
+    storage.attempts.cancel_held(held)
     assert stream.next()["status"] == "canceled"
     assert stream.rest() == []
 
@@ -131,7 +131,7 @@ def test_who_saw_the_newest_state_is_told_the_next(
     stream.answer.close()
 
     again = follow(url, last_event_id=running["revision"])
-    storage.jobs.note(storage.jobs.get(running["id"]), progress=0.25)
+    storage.attempts.note(storage.jobs.get(running["id"]), progress=0.25)
 
     assert again.next()["progress"] == 0.25
 

@@ -30,13 +30,13 @@ def ask(caller: Caller, **body: object) -> str:
 
 def claim(storage: Storage, url: str) -> Job:
     """A worker takes the job."""
-    held = storage.jobs.claim(url.rpartition("/")[2], worker=WORKER, lease_s=30)
+    held = storage.attempts.claim(url.rpartition("/")[2], worker=WORKER, lease_s=30)
     assert held is not None
     return held
 
 
 def fail(storage: Storage, url: str) -> None:
-    storage.jobs.fail(claim(storage, url), JobError(code="engine_failed", detail="It broke."))
+    storage.attempts.fail(claim(storage, url), JobError(code="engine_failed", detail="It broke."))
 
 
 class TestDetails:
@@ -63,7 +63,7 @@ class TestDetails:
     ) -> None:
         url = ask(anna)
         first = claim(storage, url)
-        storage.jobs.hand_back(first, outcome="lease_lost", detail=f"{WORKER} died")
+        storage.attempts.hand_back(first, outcome="lease_lost", detail=f"{WORKER} died")
         claim(storage, url)
 
         for_anna, for_admin = anna.get(url), admin.get(url)
@@ -243,7 +243,7 @@ class TestCancel:
 
         assert anna.post(f"{url}/cancel").json["status"] == "canceling"
 
-        assert storage.jobs.cancel_held(running)
+        assert storage.attempts.cancel_held(running)
         assert anna.get(url).json["status"] == "canceled"
 
     def test_canceling_again_changes_nothing(self, held: None, anna: Caller) -> None:

@@ -42,10 +42,10 @@ def keep(storage: Storage) -> Keep:
         job, _ = storage.jobs.submit(
             NewJob(owner_id=owners[owner], engine="builtin", model="m", request=request)
         )
-        held = storage.jobs.claim(job.id, worker="w1", lease_s=30)
+        held = storage.attempts.claim(job.id, worker="w1", lease_s=30)
         assert held is not None
         pictures = storage.gallery.keep(held, [_a_picture(int(age_days))])
-        storage.jobs.succeed(held, pictures, warnings=[])
+        storage.attempts.succeed(held, pictures, warnings=[])
         (image,) = storage.images.of_job(job.id)
         with storage.database.writing() as connection:
             connection.exec_driver_sql(

@@ -199,7 +199,7 @@ class Cluster(Caller):
         until(lambda: self.storage.jobs.get(job_id).upstream_id, f"the run of {job_id} has an id")
 
     def attempts(self, job_id: str) -> Sequence[Attempt]:
-        return self.storage.jobs.attempts_of(job_id)
+        return self.storage.attempts.of_job(job_id)
 
     def runs(self) -> list[Run]:
         """Every call of the built-in engine."""

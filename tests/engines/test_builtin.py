@@ -30,8 +30,8 @@ def drawn(engine: BuiltinEngine, **rest: Any) -> list[bytes]:
 
 def test_it_costs_nothing_and_can_be_switched_off() -> None:
     assert not BuiltinEngine.paid
-    assert builtin().is_configured
-    assert not builtin(enabled=False).is_configured
+    assert builtin().missing is None
+    assert builtin(enabled=False).missing
 
 
 @pytest.mark.parametrize("size", ["64x64", "64x4096", "4096x64", "1023x517", "2048x2048"])

@@ -33,7 +33,7 @@ def driver(request: pytest.FixtureRequest, server: OpenAIServer, catalog: Catalo
 
 
 def test_it_is_configured_and_says_what_answers(driver: Driver) -> None:
-    assert driver.engine.is_configured
+    assert driver.engine.missing is None
 
     assert driver.engine.check().endswith(".")
 

@@ -359,7 +359,7 @@ def test_the_base_address_may_be_given_without_its_version(server: OpenAIServer)
 def test_what_is_missing_is_named_by_its_setting(parts: dict[str, Any], missing: str) -> None:
     openai = configured(**parts)
 
-    assert not openai.is_configured
+    assert openai.missing
     assert openai.missing is not None
     assert missing in openai.missing
 
@@ -368,7 +368,7 @@ def test_what_is_missing_is_named_by_its_setting(parts: dict[str, Any], missing:
     "parts", [{"api_key": "sk-1"}, {"base_url": "http://localhost:8080"}, {"api_key": " sk-1\n"}]
 )
 def test_a_key_or_an_own_server_is_enough(parts: dict[str, Any]) -> None:
-    assert configured(**parts).is_configured
+    assert configured(**parts).missing is None
 
 
 def test_a_check_says_how_many_models_there_are(openai: OpenAIImages) -> None:

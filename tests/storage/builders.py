@@ -47,7 +47,7 @@ def queued(storage: Storage, owner_id: str, **rest: Any) -> Job:
 
 
 def claimed(storage: Storage, job: Job, *, worker: str = "w1", lease_s: float = 30) -> Job:
-    held = storage.jobs.claim(job.id, worker=worker, lease_s=lease_s)
+    held = storage.attempts.claim(job.id, worker=worker, lease_s=lease_s)
     assert held is not None
     return held
 
@@ -87,7 +87,7 @@ def a_picture(data: bytes | None = None, *, seed: int | None = None) -> Generate
 def shown(storage: Storage, job: Job, *pictures: GeneratedImage) -> list[StoredImage]:
     """Finish a running job with these pictures."""
     kept = storage.gallery.keep(job, pictures or [a_picture()])
-    assert storage.jobs.succeed(job, kept, warnings=[])
+    assert storage.attempts.succeed(job, kept, warnings=[])
     return list(storage.images.of_job(job.id))
 
 

@@ -6,35 +6,35 @@ import pytest
 
 from darkroom.domain import Job
 from storage import Storage
-from storage.jobs import LEASE_LOST
+from storage.attempts import LEASE_LOST
 from tests.storage.builders import AN_ERROR, claimed, queued, running
 
 End = Callable[[Storage, Job], object]
 
 
 def succeed(storage: Storage, job: Job) -> None:
-    storage.jobs.succeed(job, [], warnings=[])
+    storage.attempts.succeed(job, [], warnings=[])
 
 
 def cancel(storage: Storage, job: Job) -> None:
     storage.jobs.request_cancel(job.id)
-    storage.jobs.cancel_held(job)
+    storage.attempts.cancel_held(job)
 
 
 def fail(storage: Storage, job: Job) -> None:
-    storage.jobs.fail(job, AN_ERROR)
+    storage.attempts.fail(job, AN_ERROR)
 
 
 def hand_back(storage: Storage, job: Job) -> None:
-    storage.jobs.hand_back(job, detail="The worker was stopped.")
+    storage.attempts.hand_back(job, detail="The worker was stopped.")
 
 
 def lose(storage: Storage, job: Job) -> None:
-    storage.jobs.hand_back(job, outcome=LEASE_LOST, detail="w1 died")
+    storage.attempts.hand_back(job, outcome=LEASE_LOST, detail="w1 died")
 
 
 def reroute(storage: Storage, job: Job) -> None:
-    storage.jobs.reroute(job, AN_ERROR, engine="e", model="m", request=job.request, warning="w")
+    storage.attempts.reroute(job, AN_ERROR, engine="e", model="m", request=job.request, warning="w")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_an_attempt_is_kept_with_what_it_came_to(
 
     end(storage, job)
 
-    (attempt,) = storage.jobs.attempts_of(job.id)
+    (attempt,) = storage.attempts.of_job(job.id)
     assert (attempt.number, attempt.outcome, attempt.detail) == (1, outcome, detail)
     assert attempt.ended_at is not None
     assert attempt.ended_at >= attempt.started_at
@@ -64,7 +64,7 @@ def test_an_attempt_is_kept_with_what_it_came_to(
 def test_an_attempt_is_known_while_it_runs(storage: Storage, owner_id: str) -> None:
     job = claimed(storage, queued(storage, owner_id), worker="w7")
 
-    (attempt,) = storage.jobs.attempts_of(job.id)
+    (attempt,) = storage.attempts.of_job(job.id)
 
     assert (attempt.engine, attempt.model, attempt.worker) == ("builtin", "placeholder", "w7")
     assert (attempt.started_at, attempt.ended_at, attempt.outcome) == (job.started_at, None, None)
@@ -79,7 +79,7 @@ def test_attempts_are_listed_in_order_each_with_its_own_engine(
     reroute(storage, job)
     claimed(storage, job)
 
-    attempts = storage.jobs.attempts_of(job.id)
+    attempts = storage.attempts.of_job(job.id)
 
     assert [(each.number, each.engine, each.outcome) for each in attempts] == [
         (1, "builtin", "lease_lost"),
@@ -94,9 +94,9 @@ def test_a_late_end_does_not_rewrite_what_is_recorded(storage: Storage, owner_id
 
     fail(storage, job)
 
-    (attempt,) = storage.jobs.attempts_of(job.id)
+    (attempt,) = storage.attempts.of_job(job.id)
     assert attempt.outcome == "lease_lost"
 
 
 def test_a_job_nobody_took_has_no_attempts(storage: Storage, owner_id: str) -> None:
-    assert storage.jobs.attempts_of(queued(storage, owner_id).id) == []
+    assert storage.attempts.of_job(queued(storage, owner_id).id) == []

@@ -164,9 +164,9 @@ def test_a_broken_picture_leaves_nothing_of_its_job(storage: Storage, owner_id: 
 def test_a_lost_race_leaves_no_file(storage: Storage, owner_id: str) -> None:
     late = running(storage, owner_id)
     kept = storage.gallery.keep(late, [a_picture(RED)])
-    storage.jobs.hand_back(late)
+    storage.attempts.hand_back(late)
 
-    assert not storage.jobs.succeed(late, kept, warnings=[])
+    assert not storage.attempts.succeed(late, kept, warnings=[])
     storage.gallery.release(late, kept)
 
     assert storage.files.keys() == []
@@ -175,10 +175,10 @@ def test_a_lost_race_leaves_no_file(storage: Storage, owner_id: str) -> None:
 def test_a_lost_race_leaves_the_file_the_winner_shows(storage: Storage, owner_id: str) -> None:
     late = running(storage, owner_id)
     kept = storage.gallery.keep(late, [a_picture(RED)])
-    storage.jobs.hand_back(late)
+    storage.attempts.hand_back(late)
     (image,) = shown(storage, claimed(storage, late), a_picture(RED))
 
-    assert not storage.jobs.succeed(late, kept, warnings=[])
+    assert not storage.attempts.succeed(late, kept, warnings=[])
     storage.gallery.release(late, kept)
 
     assert content(storage, image) == RED
@@ -189,12 +189,12 @@ def test_a_lost_race_leaves_the_file_the_winner_is_about_to_show(
 ) -> None:
     late = running(storage, owner_id)
     kept = storage.gallery.keep(late, [a_picture(RED)])
-    storage.jobs.hand_back(late)
+    storage.attempts.hand_back(late)
     winner = claimed(storage, late)
     kept_by_winner = storage.gallery.keep(winner, [a_picture(RED)])
 
     storage.gallery.release(late, kept)
-    assert storage.jobs.succeed(winner, kept_by_winner, warnings=[])
+    assert storage.attempts.succeed(winner, kept_by_winner, warnings=[])
 
     (image,) = storage.images.of_job(late.id)
     assert content(storage, image) == RED
@@ -202,7 +202,7 @@ def test_a_lost_race_leaves_the_file_the_winner_is_about_to_show(
 
 def test_a_late_file_goes_even_when_its_claim_was_dropped(storage: Storage, owner_id: str) -> None:
     late = running(storage, owner_id)
-    storage.jobs.hand_back(late)
+    storage.attempts.hand_back(late)
     cleaning = CleaningFiles(storage)
 
     kept = Gallery(storage.database, cleaning).keep(late, [a_picture(RED)])
@@ -225,10 +225,10 @@ class CleaningFiles(Files):
 def test_what_dead_attempts_left_is_removed(storage: Storage, owner_id: str) -> None:
     dead = running(storage, owner_id)
     storage.gallery.keep(dead, [a_picture(RED)])
-    storage.jobs.hand_back(dead)
+    storage.attempts.hand_back(dead)
     failed = running(storage, owner_id)
     storage.gallery.keep(failed, [a_picture(BLUE)])
-    storage.jobs.fail(failed, AN_ERROR)
+    storage.attempts.fail(failed, AN_ERROR)
 
     storage.gallery.release_abandoned()
 
@@ -238,12 +238,12 @@ def test_what_dead_attempts_left_is_removed(storage: Storage, owner_id: str) -> 
 def test_what_living_attempts_hold_is_left_alone(storage: Storage, owner_id: str) -> None:
     dead = running(storage, owner_id)
     storage.gallery.keep(dead, [a_picture(RED)])
-    storage.jobs.hand_back(dead)
+    storage.attempts.hand_back(dead)
     living = claimed(storage, dead)
     kept = storage.gallery.keep(living, [a_picture(RED)])
 
     storage.gallery.release_abandoned()
-    assert storage.jobs.succeed(living, kept, warnings=[])
+    assert storage.attempts.succeed(living, kept, warnings=[])
 
     (image,) = storage.images.of_job(living.id)
     assert content(storage, image) == RED
@@ -254,7 +254,7 @@ def test_claims_outlast_a_store_that_is_away(
 ) -> None:
     dead = running(storage, owner_id)
     storage.gallery.keep(dead, [a_picture(RED)])
-    storage.jobs.hand_back(dead)
+    storage.attempts.hand_back(dead)
     broken_files.is_away = True
 
     with pytest.raises(Unavailable):
@@ -285,7 +285,7 @@ def test_many_losers_and_winners_of_the_same_bytes_at_once_lose_no_file(
         winners = [running(storage, owner_id) for _ in range(3)]
         losers = [running(storage, owner_id) for _ in range(3)]
         for each in losers:
-            storage.jobs.hand_back(each)
+            storage.attempts.hand_back(each)
 
         together(
             *(partial(_show, storage, each) for each in winners),
@@ -305,7 +305,7 @@ def _show(storage: Storage, job: Job) -> None:
 
 def _lose(storage: Storage, job: Job) -> None:
     kept = storage.gallery.keep(job, [a_picture(RED)])
-    assert not storage.jobs.succeed(job, kept, warnings=[])
+    assert not storage.attempts.succeed(job, kept, warnings=[])
     storage.gallery.release(job, kept)
 
 

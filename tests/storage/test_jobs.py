@@ -17,7 +17,6 @@ from darkroom.domain import (
 )
 from darkroom.errors import LeaseLost, NotFound
 from storage import Storage
-from storage.jobs import Jobs
 from tests.storage.builders import (
     AN_ERROR,
     a_job,
@@ -30,39 +29,39 @@ from tests.storage.builders import (
 
 QUEUED, RUNNING, CANCELING, SUCCEEDED, FAILED, CANCELED = JobStatus
 
-Verb = Callable[[Jobs, Job], object]
+Verb = Callable[[Storage, Job], object]
 
 
-def claim(jobs: Jobs, job: Job) -> None:
-    jobs.claim(job.id, worker="w2", lease_s=30)
+def claim(storage: Storage, job: Job) -> None:
+    storage.attempts.claim(job.id, worker="w2", lease_s=30)
 
 
-def succeed(jobs: Jobs, job: Job) -> None:
-    jobs.succeed(job, [], warnings=[])
+def succeed(storage: Storage, job: Job) -> None:
+    storage.attempts.succeed(job, [], warnings=[])
 
 
-def fail(jobs: Jobs, job: Job) -> None:
-    jobs.fail(job, AN_ERROR)
+def fail(storage: Storage, job: Job) -> None:
+    storage.attempts.fail(job, AN_ERROR)
 
 
-def cancel_held(jobs: Jobs, job: Job) -> None:
-    jobs.cancel_held(job)
+def cancel_held(storage: Storage, job: Job) -> None:
+    storage.attempts.cancel_held(job)
 
 
-def hand_back(jobs: Jobs, job: Job) -> None:
-    jobs.hand_back(job)
+def hand_back(storage: Storage, job: Job) -> None:
+    storage.attempts.hand_back(job)
 
 
-def request_cancel(jobs: Jobs, job: Job) -> None:
-    jobs.request_cancel(job.id)
+def request_cancel(storage: Storage, job: Job) -> None:
+    storage.jobs.request_cancel(job.id)
 
 
-def expire(jobs: Jobs, job: Job) -> None:
-    jobs.expire()
+def expire(storage: Storage, job: Job) -> None:
+    storage.jobs.expire()
 
 
-def reroute(jobs: Jobs, job: Job) -> None:
-    jobs.reroute(job, AN_ERROR, engine="e", model="m", request=job.request, warning="w")
+def reroute(storage: Storage, job: Job) -> None:
+    storage.attempts.reroute(job, AN_ERROR, engine="e", model="m", request=job.request, warning="w")
 
 
 #: Every verb that changes a state, and what it does; in any other state it changes nothing.
@@ -85,10 +84,10 @@ def in_state(storage: Storage, owner_id: str, status: JobStatus) -> Job:
         return job
     held = claimed(storage, job)
     if status in (CANCELING, CANCELED):
-        request_cancel(storage.jobs, held)
+        request_cancel(storage, held)
     ends = {SUCCEEDED: succeed, FAILED: fail, CANCELED: cancel_held}
     if status in ends:
-        ends[status](storage.jobs, held)
+        ends[status](storage, held)
     return storage.jobs.get(job.id)
 
 
@@ -102,7 +101,7 @@ def test_a_verb_moves_a_job_only_from_where_it_may(
 ) -> None:
     job = in_state(storage, owner_id, before)
 
-    verb(storage.jobs, job)
+    verb(storage, job)
 
     after = storage.jobs.get(job.id)
     if before in MOVES[verb]:
@@ -118,35 +117,33 @@ def test_the_verbs_cover_the_table_of_transitions() -> None:
 
 
 @pytest.mark.parametrize("ask", [succeed, fail, cancel_held, hand_back, reroute])
-def test_a_stale_attempt_ends_nothing(
-    storage: Storage, owner_id: str, ask: Callable[[Jobs, Job], object]
-) -> None:
+def test_a_stale_attempt_ends_nothing(storage: Storage, owner_id: str, ask: Verb) -> None:
     stale = running(storage, owner_id)
-    storage.jobs.hand_back(stale)
+    storage.attempts.hand_back(stale)
     current = claimed(storage, stale)
 
-    ask(storage.jobs, stale)
+    ask(storage, stale)
 
     assert storage.jobs.get(stale.id) == current
 
 
 def test_a_stale_attempt_notes_nothing(storage: Storage, owner_id: str) -> None:
     stale = running(storage, owner_id)
-    storage.jobs.hand_back(stale)
+    storage.attempts.hand_back(stale)
     current = claimed(storage, stale)
 
     with pytest.raises(LeaseLost):
-        storage.jobs.note(stale, progress=0.9, upstream_id="late")
+        storage.attempts.note(stale, progress=0.9, upstream_id="late")
 
     assert storage.jobs.get(stale.id) == current
 
 
 def test_a_stale_attempt_renews_nothing(storage: Storage, owner_id: str) -> None:
     stale = running(storage, owner_id)
-    storage.jobs.hand_back(stale)
+    storage.attempts.hand_back(stale)
     current = claimed(storage, stale)
 
-    ours = storage.jobs.renew("w1", {stale.id: stale.attempt}, lease_s=999)
+    ours = storage.attempts.renew("w1", {stale.id: stale.attempt}, lease_s=999)
 
     assert ours == set()
     assert storage.jobs.get(stale.id) == current
@@ -157,7 +154,7 @@ def test_one_of_many_workers_gets_the_job(storage: Storage, owner_id: str) -> No
 
     claims = together(
         *(
-            partial(storage.jobs.claim, job.id, worker=f"w{number}", lease_s=30)
+            partial(storage.attempts.claim, job.id, worker=f"w{number}", lease_s=30)
             for number in range(12)
         )
     )
@@ -205,7 +202,7 @@ def test_a_failure_is_kept_with_its_reason(storage: Storage, owner_id: str) -> N
         code="request_rejected", detail="No.", retryable=True, param="size", upstream_status=400
     )
 
-    storage.jobs.fail(job, error)
+    storage.attempts.fail(job, error)
 
     failed = storage.jobs.get(job.id)
     assert failed.error == error
@@ -217,7 +214,7 @@ def test_a_success_is_kept_with_pictures_and_warnings(storage: Storage, owner_id
     job = running(storage, owner_id, metadata={"chat_id": "c1", "message_id": "m1"})
     kept = storage.gallery.keep(job, [])
 
-    storage.jobs.succeed(job, kept, warnings=["n: fewer"])
+    storage.attempts.succeed(job, kept, warnings=["n: fewer"])
 
     done = storage.jobs.get(job.id)
     assert (done.status, done.progress, done.warnings) == (SUCCEEDED, 1.0, ("n: fewer",))
@@ -254,7 +251,7 @@ def test_a_cancel_is_not_lost_to_a_job_that_is_handed_back(storage: Storage, own
     for _ in range(25):
         job = running(storage, owner_id)
 
-        together(partial(hand_back, storage.jobs, job), partial(request_cancel, storage.jobs, job))
+        together(partial(hand_back, storage, job), partial(request_cancel, storage, job))
 
         assert storage.jobs.get(job.id).status in (CANCELED, CANCELING)
 
@@ -262,8 +259,8 @@ def test_a_cancel_is_not_lost_to_a_job_that_is_handed_back(storage: Storage, own
 def test_progress_and_the_upstream_id_are_noted(storage: Storage, owner_id: str) -> None:
     job = running(storage, owner_id)
 
-    storage.jobs.note(job, upstream_id="run-7")
-    storage.jobs.note(job, progress=0.5)
+    storage.attempts.note(job, upstream_id="run-7")
+    storage.attempts.note(job, progress=0.5)
 
     noted = storage.jobs.get(job.id)
     assert (noted.progress, noted.upstream_id) == (0.5, "run-7")
@@ -275,7 +272,7 @@ def test_progress_stays_between_nothing_and_all(
 ) -> None:
     job = running(storage, owner_id)
 
-    storage.jobs.note(job, progress=reported)
+    storage.attempts.note(job, progress=reported)
 
     assert storage.jobs.get(job.id).progress == kept
 
@@ -283,11 +280,11 @@ def test_progress_stays_between_nothing_and_all(
 def test_a_note_of_nothing_still_asks_whose_the_job_is(storage: Storage, owner_id: str) -> None:
     job = running(storage, owner_id)
 
-    storage.jobs.note(job)
-    storage.jobs.hand_back(job)
+    storage.attempts.note(job)
+    storage.attempts.hand_back(job)
 
     with pytest.raises(LeaseLost):
-        storage.jobs.note(job)
+        storage.attempts.note(job)
 
 
 def test_renewing_returns_what_is_still_held(storage: Storage, owner_id: str) -> None:
@@ -295,21 +292,21 @@ def test_renewing_returns_what_is_still_held(storage: Storage, owner_id: str) ->
     canceling = in_state(storage, owner_id, CANCELING)
     finished = in_state(storage, owner_id, SUCCEEDED)
     handed_back = running(storage, owner_id)
-    storage.jobs.hand_back(handed_back)
+    storage.attempts.hand_back(handed_back)
     taken = running(storage, owner_id)
-    storage.jobs.hand_back(taken)
+    storage.attempts.hand_back(taken)
     claimed(storage, taken, worker="w2")
     held = {each.id: 1 for each in (mine, canceling, finished, handed_back, taken)}
 
-    ours = storage.jobs.renew("w1", held | {"unknown": 1}, lease_s=500)
+    ours = storage.attempts.renew("w1", held | {"unknown": 1}, lease_s=500)
 
     assert ours == {mine.id, canceling.id}
     assert (storage.jobs.get(mine.id).lease_until or 0) > (mine.lease_until or 0) + 400
-    assert storage.jobs.canceling_among(ours) == {canceling.id}
+    assert storage.attempts.canceling_among(ours) == {canceling.id}
 
 
 def test_renewing_nothing_needs_no_database(storage: Storage) -> None:
-    assert storage.jobs.renew("w1", {}, lease_s=30) == set()
+    assert storage.attempts.renew("w1", {}, lease_s=30) == set()
 
 
 def test_jobs_whose_lease_ran_out_are_found(storage: Storage, owner_id: str) -> None:
@@ -320,7 +317,7 @@ def test_jobs_whose_lease_ran_out_are_found(storage: Storage, owner_id: str) -> 
     finished = running(storage, owner_id, lease_s=-1)
     shown(storage, finished)
 
-    found = [each.id for each in storage.jobs.with_expired_lease()]
+    found = [each.id for each in storage.attempts.with_expired_lease()]
 
     assert found == [lost_while_canceling.id, lost.id]
 
@@ -328,4 +325,4 @@ def test_jobs_whose_lease_ran_out_are_found(storage: Storage, owner_id: str) -> 
 def test_a_late_worker_may_still_finish_what_nobody_took(storage: Storage, owner_id: str) -> None:
     job = running(storage, owner_id, lease_s=-1)
 
-    assert storage.jobs.succeed(job, [], warnings=[])
+    assert storage.attempts.succeed(job, [], warnings=[])

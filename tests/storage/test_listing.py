@@ -56,7 +56,7 @@ def test_finished_jobs_are_told_from_many(storage: Storage, owner_id: str) -> No
     waiting = queued(storage, owner_id)
     busy = running(storage, owner_id)
     failed = running(storage, owner_id)
-    storage.jobs.fail(failed, AN_ERROR)
+    storage.attempts.fail(failed, AN_ERROR)
     unknown = [str(uuid.uuid4()) for _ in range(1200)]
 
     finished = storage.jobs.finished_among([*unknown, waiting.id, busy.id, failed.id])
@@ -66,7 +66,7 @@ def test_finished_jobs_are_told_from_many(storage: Storage, owner_id: str) -> No
 
 def test_among_no_jobs_none_is_finished(storage: Storage) -> None:
     assert storage.jobs.finished_among([]) == set()
-    assert storage.jobs.canceling_among([]) == set()
+    assert storage.attempts.canceling_among([]) == set()
 
 
 def test_pages_of_images_are_complete_and_do_not_overlap(storage: Storage, owner_id: str) -> None:

@@ -20,12 +20,12 @@ WAITING: dict[str, Change] = {
 }
 
 RUNNING: dict[str, Change] = {
-    "progress": lambda storage, job: storage.jobs.note(job, progress=0.5),
-    "succeed": lambda storage, job: storage.jobs.succeed(job, [], warnings=[]),
-    "fail": lambda storage, job: storage.jobs.fail(job, AN_ERROR),
+    "progress": lambda storage, job: storage.attempts.note(job, progress=0.5),
+    "succeed": lambda storage, job: storage.attempts.succeed(job, [], warnings=[]),
+    "fail": lambda storage, job: storage.attempts.fail(job, AN_ERROR),
     "ask to cancel": lambda storage, job: storage.jobs.request_cancel(job.id),
-    "hand back": lambda storage, job: storage.jobs.hand_back(job),
-    "reroute": lambda storage, job: storage.jobs.reroute(
+    "hand back": lambda storage, job: storage.attempts.hand_back(job),
+    "reroute": lambda storage, job: storage.attempts.reroute(
         job, AN_ERROR, engine="e", model="m", request=job.request, warning="w"
     ),
 }
@@ -51,11 +51,11 @@ def test_a_change_of_a_running_job_is_seen(storage: Storage, owner_id: str, chan
 
 def test_a_change_that_was_refused_is_none(storage: Storage, owner_id: str) -> None:
     job = running(storage, owner_id)
-    storage.jobs.hand_back(job)
+    storage.attempts.hand_back(job)
     back = storage.jobs.get(job.id)
 
-    storage.jobs.fail(job, AN_ERROR)
-    storage.jobs.hand_back(job)
+    storage.attempts.fail(job, AN_ERROR)
+    storage.attempts.hand_back(job)
 
     assert storage.jobs.get(job.id) == back
 
@@ -64,7 +64,7 @@ def test_what_no_reader_sees_is_no_change(storage: Storage, owner_id: str) -> No
     waiting, held = queued(storage, owner_id), running(storage, owner_id)
 
     sent(storage)
-    storage.jobs.renew("w1", {held.id: held.attempt}, lease_s=60)
+    storage.attempts.renew("w1", {held.id: held.attempt}, lease_s=60)
 
     assert storage.jobs.get(waiting.id).revision == waiting.revision
     assert storage.jobs.get(held.id).revision == held.revision

@@ -28,7 +28,7 @@ def test_a_job_that_is_not_due_cannot_be_claimed(storage: Storage, owner_id: str
     with_times(storage, job, not_before=LATER)
     before = storage.jobs.get(job.id)
 
-    assert storage.jobs.claim(job.id, worker="w1", lease_s=30) is None
+    assert storage.attempts.claim(job.id, worker="w1", lease_s=30) is None
     assert storage.jobs.get(job.id) == before
 
 
@@ -43,7 +43,7 @@ def test_a_job_of_an_engine_that_rests_cannot_be_claimed(storage: Storage, owner
     job, other = queued(storage, owner_id), queued(storage, owner_id, engine="other")
     rest(storage, "builtin")
 
-    assert storage.jobs.claim(job.id, worker="w1", lease_s=30) is None
+    assert storage.attempts.claim(job.id, worker="w1", lease_s=30) is None
     claimed(storage, other)
 
 
@@ -52,7 +52,7 @@ def test_a_job_handed_back_waits_at_once(storage: Storage, owner_id: str) -> Non
     sent(storage)
     held = claimed(storage, job)
 
-    storage.jobs.hand_back(held)
+    storage.attempts.hand_back(held)
 
     back = storage.jobs.get(job.id)
     assert (back.worker, back.lease_until, back.not_before) == (None, None, None)
@@ -62,7 +62,7 @@ def test_a_job_handed_back_waits_at_once(storage: Storage, owner_id: str) -> Non
 def test_a_job_handed_back_with_a_delay_is_not_due_yet(storage: Storage, owner_id: str) -> None:
     held = running(storage, owner_id)
 
-    storage.jobs.hand_back(held, delay_s=3600)
+    storage.attempts.hand_back(held, delay_s=3600)
 
     due = storage.jobs.get(held.id).not_before
     assert due is not None
@@ -72,9 +72,9 @@ def test_a_job_handed_back_with_a_delay_is_not_due_yet(storage: Storage, owner_i
 
 def test_a_run_upstream_is_known_to_the_next_attempt(storage: Storage, owner_id: str) -> None:
     held = running(storage, owner_id)
-    storage.jobs.note(held, upstream_id="run-7")
+    storage.attempts.note(held, upstream_id="run-7")
 
-    storage.jobs.hand_back(held)
+    storage.attempts.hand_back(held)
 
     assert claimed(storage, held).upstream_id == "run-7"
 
@@ -83,10 +83,10 @@ def test_a_rerouted_job_waits_for_the_other_model_and_says_so(
     storage: Storage, owner_id: str
 ) -> None:
     held = running(storage, owner_id, warnings=("before",))
-    storage.jobs.note(held, upstream_id="run-7")
+    storage.attempts.note(held, upstream_id="run-7")
     request = replace(held.request, prompt="the same, fitted")
 
-    storage.jobs.reroute(
+    storage.attempts.reroute(
         held, AN_ERROR, engine="other", model="m2", request=request, warning="model: another one."
     )
 

@@ -143,11 +143,11 @@ def lose(storage: Storage, submit: Submit) -> Callable[..., Job]:
     def make(*, attempts: int = 1, **rest: Any) -> Job:
         job = submit(**rest)
         for number in range(attempts):
-            held = storage.jobs.claim(job.id, worker="dead", lease_s=-1)
+            held = storage.attempts.claim(job.id, worker="dead", lease_s=-1)
             assert held is not None
             job = held
             if number + 1 < attempts:
-                storage.jobs.hand_back(held, outcome="lease_lost")
+                storage.attempts.hand_back(held, outcome="lease_lost")
         return job
 
     return make

@@ -178,7 +178,7 @@ class Worker:
     topped_up: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.leases = Leases(self.storage.jobs, worker=self.name, lease_s=self.lease_s)
+        self.leases = Leases(self.storage.attempts, worker=self.name, lease_s=self.lease_s)
 
     def run(self, job: Job) -> Job:
         """Run a job as its delivery by the queue would; returns it as it is then."""

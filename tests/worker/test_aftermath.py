@@ -52,7 +52,7 @@ def hold(storage: Storage, submit: Submit) -> Hold:
     """A job in the hands of worker w1."""
 
     def make(**rest: object) -> Job:
-        held = storage.jobs.claim(submit(**rest).id, worker="w1", lease_s=30)
+        held = storage.attempts.claim(submit(**rest).id, worker="w1", lease_s=30)
         assert held is not None
         return held
 
@@ -63,7 +63,7 @@ def again(storage: Storage, job: Job) -> Job:
     """The next attempt at a job, once its delay is over."""
     with storage.database.writing() as connection:
         connection.exec_driver_sql("UPDATE jobs SET not_before = NULL")
-    held = storage.jobs.claim(job.id, worker="w1", lease_s=30)
+    held = storage.attempts.claim(job.id, worker="w1", lease_s=30)
     assert held is not None
     return held
 
@@ -71,7 +71,7 @@ def again(storage: Storage, job: Job) -> Job:
 def outcome(storage: Storage, job: Job) -> tuple[JobStatus, str | None, str | None]:
     """The job's state, its error's code, and what its last attempt came to."""
     now = storage.jobs.get(job.id)
-    last = storage.jobs.attempts_of(job.id)[-1]
+    last = storage.attempts.of_job(job.id)[-1]
     return now.status, now.error.code if now.error else None, last.outcome
 
 
@@ -191,7 +191,7 @@ def test_a_job_without_its_worker_is_repeated_where_nobody_pays_twice(
     wanted: JobStatus,
 ) -> None:
     job = hold(engine=engine)
-    storage.jobs.note(job, upstream_id=upstream_id)
+    storage.attempts.note(job, upstream_id=upstream_id)
 
     is_finished = end(aftermath, job)
 
@@ -253,8 +253,8 @@ def test_an_attempt_that_lost_its_job_decides_nothing(
     storage: Storage, aftermath: Aftermath, hold: Hold, end: End, engine: str
 ) -> None:
     stale = hold(engine=engine)
-    storage.jobs.hand_back(stale)
-    current = storage.jobs.claim(stale.id, worker="w2", lease_s=30)
+    storage.attempts.hand_back(stale)
+    current = storage.attempts.claim(stale.id, worker="w2", lease_s=30)
 
     assert not end(aftermath, stale)
 
@@ -265,7 +265,7 @@ def test_a_run_whose_answer_was_lost_is_gone_on_with_where_that_is_possible(
     storage: Storage, aftermath: Aftermath, hold: Hold
 ) -> None:
     job = hold(engine="resuming")
-    storage.jobs.note(job, upstream_id="run-7")
+    storage.attempts.note(job, upstream_id="run-7")
 
     is_finished = aftermath.failed(job, OutcomeUnknown("The answer was lost."))
 
@@ -278,7 +278,7 @@ def test_a_run_that_failed_is_not_gone_on_with(
     storage: Storage, aftermath: Aftermath, hold: Hold
 ) -> None:
     job = hold(engine="resuming")
-    storage.jobs.note(job, upstream_id="run-7")
+    storage.attempts.note(job, upstream_id="run-7")
 
     aftermath.failed(job, EngineBusy("Not now."))
 

@@ -172,7 +172,7 @@ def test_everything_is_sent_again_to_a_redis_that_lost_its_data(
     dispatcher.find_lost(ENGINES)
     waiting, busy = submit(), submit()
     dispatcher.top_up(ENGINES)
-    storage.jobs.claim(busy.id, worker="w1", lease_s=30)
+    storage.attempts.claim(busy.id, worker="w1", lease_s=30)
     queue.sent.clear()
 
     broker.flushall()

@@ -51,7 +51,7 @@ def test_the_stand_in_draws_and_the_job_says_so(storage: Storage, submit: Submit
     assert "builtin/placeholder is used" in job.warnings[1]
     assert worker.announced == []
     assert [each.id for each in storage.backlog.take("builtin", window=1)] == [job.id]
-    (attempt,) = storage.jobs.attempts_of(job.id)
+    (attempt,) = storage.attempts.of_job(job.id)
     assert (attempt.engine, attempt.outcome) == ("scripted", "engine_unreachable")
     assert Worker(storage).run(job).status is JobStatus.SUCCEEDED
 
@@ -124,7 +124,7 @@ def test_a_job_does_not_go_round_in_circles(storage: Storage, submit: Submit) ->
     job = worker.run(job)
 
     assert (job.engine, len(job.warnings)) == ("builtin", 1)
-    assert [each.engine for each in storage.jobs.attempts_of(job.id)] == ["scripted", "builtin"]
+    assert [each.engine for each in storage.attempts.of_job(job.id)] == ["scripted", "builtin"]
 
 
 def test_a_job_that_is_being_canceled_goes_nowhere(storage: Storage, submit: Submit) -> None:

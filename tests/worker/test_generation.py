@@ -55,7 +55,7 @@ def test_the_engine_is_told_what_was_asked(storage: Storage, submit: Submit) -> 
 
 def test_a_job_that_someone_else_has_is_left_alone(storage: Storage, submit: Submit) -> None:
     job = submit()
-    storage.jobs.claim(job.id, worker="w2", lease_s=30)
+    storage.attempts.claim(job.id, worker="w2", lease_s=30)
     worker = Worker(storage)
 
     worker.run(job)
@@ -206,10 +206,10 @@ def test_an_engine_that_resumes_is_told_the_run_of_the_attempt_before(
     storage: Storage, submit: Submit
 ) -> None:
     job = submit()
-    held = storage.jobs.claim(job.id, worker="dead", lease_s=30)
+    held = storage.attempts.claim(job.id, worker="dead", lease_s=30)
     assert held is not None
-    storage.jobs.note(held, upstream_id="run-7")
-    storage.jobs.hand_back(held)
+    storage.attempts.note(held, upstream_id="run-7")
+    storage.attempts.hand_back(held)
     worker = Worker(storage, ResumingEngine())
 
     worker.run(job)

@@ -17,11 +17,11 @@ Submit = Callable[..., Job]
 
 @pytest.fixture
 def leases(storage: Storage) -> Leases:
-    return Leases(storage.jobs, worker="w1", lease_s=500)
+    return Leases(storage.attempts, worker="w1", lease_s=500)
 
 
 def claimed(storage: Storage, job: Job, *, worker: str = "w1") -> Job:
-    held = storage.jobs.claim(job.id, worker=worker, lease_s=30)
+    held = storage.attempts.claim(job.id, worker=worker, lease_s=30)
     assert held is not None
     return held
 
@@ -73,7 +73,7 @@ def test_a_lease_is_not_renewed_after_its_work(
 
 def test_a_beat_tells_who_lost_its_job(storage: Storage, submit: Submit, leases: Leases) -> None:
     lost, fine = (claimed(storage, submit()) for _ in range(2))
-    storage.jobs.hand_back(lost)
+    storage.attempts.hand_back(lost)
 
     with leases.holding(lost) as of_lost, leases.holding(fine) as of_fine:
         leases.beat()
@@ -143,7 +143,7 @@ def test_a_later_attempt_in_the_same_process_is_kept(
     storage: Storage, submit: Submit, leases: Leases
 ) -> None:
     first = claimed(storage, submit())
-    storage.jobs.hand_back(first)
+    storage.attempts.hand_back(first)
     second = claimed(storage, first)
 
     with ExitStack() as later:

@@ -171,7 +171,7 @@ def test_its_upkeep_sends_what_a_dead_worker_left(
     process: WorkerProcess, storage: Storage, submit: Callable[..., Job], sent: list[Next]
 ) -> None:
     job = submit()
-    storage.jobs.claim(job.id, worker="dead", lease_s=-1)
+    storage.attempts.claim(job.id, worker="dead", lease_s=-1)
 
     process.start()
 
@@ -182,7 +182,7 @@ def test_its_upkeep_never_repeats_what_an_unknown_engine_may_have_charged(
     process: WorkerProcess, storage: Storage, submit: Callable[..., Job], sent: list[Next]
 ) -> None:
     job = submit(engine="unheard-of")
-    storage.jobs.claim(job.id, worker="dead", lease_s=-1)
+    storage.attempts.claim(job.id, worker="dead", lease_s=-1)
 
     process.start()
 

@@ -92,7 +92,7 @@ def test_a_late_result_is_dropped_while_the_other_still_draws(
 ) -> None:
     def act(task: Task, progress: Progress) -> list[GeneratedImage]:
         _lose(storage, task.job_id)
-        storage.jobs.claim(task.job_id, worker="w2", lease_s=30)
+        storage.attempts.claim(task.job_id, worker="w2", lease_s=30)
         return [a_picture()]
 
     job = Worker(storage, ScriptedEngine(act)).run(submit())
@@ -152,4 +152,4 @@ def test_a_report_finds_out_without_a_heartbeat(storage: Storage, submit: Submit
 
 def _lose(storage: Storage, job_id: str) -> None:
     """What the upkeep does with a job whose lease ran out."""
-    assert storage.jobs.hand_back(storage.jobs.get(job_id))
+    assert storage.attempts.hand_back(storage.jobs.get(job_id))

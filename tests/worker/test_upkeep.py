@@ -85,7 +85,7 @@ def test_a_job_of_a_living_worker_is_left_alone(
     storage: Storage, caretaker: Caretaker, submit: Submit
 ) -> None:
     job = submit()
-    held = storage.jobs.claim(job.id, worker="w1", lease_s=30)
+    held = storage.attempts.claim(job.id, worker="w1", lease_s=30)
 
     caretaker.round()
 

@@ -109,7 +109,7 @@ def test_what_is_not_finished_in_time_is_handed_back(
 
     running.result(PATIENCE_S)
     assert status(storage, job) is JobStatus.QUEUED
-    (attempt,) = storage.jobs.attempts_of(job.id)
+    (attempt,) = storage.attempts.of_job(job.id)
     assert (attempt.outcome, attempt.detail) == ("handed_back", "The worker was stopped.")
 
 

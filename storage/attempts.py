@@ -1,0 +1,286 @@
+"""Attempts: what a worker does with the jobs it holds.
+
+A worker takes a job by claiming it, and the attempt's number is its fencing token: every later
+write names it. A worker whose lease ran out, and whose job went on without it, changes nothing.
+Each attempt is kept as a row of its own, with what came of it.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, exists, insert, or_, select, tuple_, update
+
+from darkroom.domain import Attempt, ImageRequest, Job, JobError, JobStatus
+from darkroom.errors import LeaseLost
+from storage.database import Database, epoch_now
+from storage.images import KeptPicture, insert_images
+from storage.records import job_of, request_to_json
+from storage.tables import attempts, engine_health, file_claims, jobs
+from storage.transitions import OWNED, STILL_OWNED, chunks, move
+
+#: What an attempt came to when it was stopped on purpose, or nobody knows.
+HANDED_BACK = "handed_back"
+LEASE_LOST = "lease_lost"
+
+
+class Attempts:
+    """Workers' hold on jobs, and the record of it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, job_id: str, *, worker: str, lease_s: float) -> Job | None:
+        """Take a queued job for `lease_s` seconds, or None when it is not to be had: somebody
+        else has it, it is not due yet, or its engine rests.
+
+        The returned job's `attempt` is the fencing token for every later write.
+        """
+        is_due = or_(jobs.c.not_before.is_(None), jobs.c.not_before <= epoch_now())
+        rests = exists().where(
+            engine_health.c.engine == jobs.c.engine, engine_health.c.rests_until.is_not(None)
+        )
+        with self._database.writing() as connection:
+            row = connection.execute(
+                move(job_id, JobStatus.RUNNING, is_due, ~rests)
+                .values(
+                    attempt=jobs.c.attempt + 1,
+                    worker=worker,
+                    lease_until=epoch_now() + lease_s,
+                    started_at=epoch_now(),
+                    not_before=None,
+                    progress=0.0,
+                )
+                .returning(jobs)
+            ).one_or_none()
+            if row is None:
+                return None
+            connection.execute(
+                insert(attempts).values(
+                    job_id=row.id,
+                    number=row.attempt,
+                    engine=row.engine,
+                    model=row.model,
+                    worker=worker,
+                    started_at=row.started_at,
+                )
+            )
+            return job_of(row)
+
+    def renew(self, worker: str, held: Mapping[str, int], *, lease_s: float) -> set[str]:
+        """Renew the leases of all jobs (id → attempt) a worker process holds, in one UPDATE.
+
+        Returns the ids that are still its own; it must drop the others.
+        """
+        if not held:
+            return set()
+        with self._database.writing() as connection:
+            rows = connection.execute(
+                update(jobs)
+                .where(
+                    tuple_(jobs.c.id, jobs.c.attempt).in_(list(held.items())),
+                    jobs.c.worker == worker,
+                    jobs.c.status.in_(OWNED),
+                )
+                .values(lease_until=epoch_now() + lease_s)
+                .returning(jobs.c.id)
+            )
+            return set(rows.scalars())
+
+    def canceling_among(self, job_ids: Collection[str]) -> set[str]:
+        """Which of these jobs someone asked to cancel."""
+        found: set[str] = set()
+        for chunk in chunks(job_ids):
+            with self._database.reading() as connection:
+                found.update(
+                    connection.scalars(
+                        select(jobs.c.id).where(
+                            jobs.c.id.in_(chunk), jobs.c.status == JobStatus.CANCELING
+                        )
+                    )
+                )
+        return found
+
+    def note(
+        self, held: Job, *, progress: float | None = None, upstream_id: str | None = None
+    ) -> None:
+        """Keep what the engine reports. Raises LeaseLost when the job is not ours any more."""
+        values: dict[str, Any] = {"revision": jobs.c.revision + 1}
+        if progress is not None:
+            values["progress"] = min(max(progress, 0.0), 1.0)
+        if upstream_id is not None:
+            values["upstream_id"] = upstream_id
+        with self._database.writing() as connection:
+            changed = connection.execute(
+                update(jobs).where(*_held(held), jobs.c.status.in_(OWNED)).values(values)
+            ).rowcount
+        if not changed:
+            raise LeaseLost(f"Job {held.id} is not owned by attempt {held.attempt} any more.")
+
+    def succeed(
+        self, held: Job, pictures: Sequence[KeptPicture], *, warnings: Sequence[str]
+    ) -> bool:
+        """Finish a job with its pictures, all in one transaction.
+
+        Returns False, and changes nothing, when the job is not held by this attempt any more.
+        """
+        with self._database.writing() as connection:
+            finished = self._finish(
+                connection, held, JobStatus.SUCCEEDED, progress=1.0, warnings=list(warnings)
+            )
+            if finished:
+                insert_images(connection, held, pictures)
+                connection.execute(
+                    file_claims.delete().where(
+                        file_claims.c.job_id == held.id, file_claims.c.attempt == held.attempt
+                    )
+                )
+        return finished
+
+    def fail(self, held: Job, error: JobError) -> bool:
+        """Finish a job with an error; False when it is not held by this attempt any more."""
+        with self._database.writing() as connection:
+            return self._finish(
+                connection,
+                held,
+                JobStatus.FAILED,
+                outcome=error.code,
+                detail=error.detail,
+                error=asdict(error),
+            )
+
+    def cancel_held(self, held: Job) -> bool:
+        """Finish a job that was being canceled; False when this attempt does not hold it."""
+        with self._database.writing() as connection:
+            return self._finish(connection, held, JobStatus.CANCELED)
+
+    def hand_back(
+        self,
+        held: Job,
+        *,
+        outcome: str = HANDED_BACK,
+        detail: str | None = None,
+        delay_s: float = 0.0,
+        is_run_over: bool = False,
+    ) -> bool:
+        """Let a job this attempt holds wait again, for another attempt after `delay_s`.
+
+        That one begins anew when the run is over upstream, and may go on with it otherwise.
+        False when it is not held by this attempt any more, or is being canceled.
+        """
+        forgotten = {"upstream_id": None} if is_run_over else {}
+        with self._database.writing() as connection:
+            return self._requeue(connection, held, outcome, detail, delay_s=delay_s, **forgotten)
+
+    def reroute(
+        self,
+        held: Job,
+        error: JobError,
+        *,
+        engine: str,
+        model: str,
+        request: ImageRequest,
+        warning: str,
+    ) -> bool:
+        """Let a job wait again, for another model; the warning tells its owner. False as above."""
+        with self._database.writing() as connection:
+            return self._requeue(
+                connection,
+                held,
+                error.code,
+                error.detail,
+                engine=engine,
+                model=model,
+                request=request_to_json(request),
+                warnings=[*held.warnings, warning],
+                upstream_id=None,
+            )
+
+    def with_expired_lease(self, *, limit: int = 100) -> Sequence[Job]:
+        """Jobs whose worker gave no sign of life for longer than its lease."""
+        query = (
+            select(jobs)
+            .where(STILL_OWNED, jobs.c.lease_until < epoch_now())
+            .order_by(jobs.c.lease_until)
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [job_of(row) for row in connection.execute(query)]
+
+    def of_job(self, job_id: str) -> Sequence[Attempt]:
+        """Every try at a job, in order."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(attempts).where(attempts.c.job_id == job_id).order_by(attempts.c.number)
+            )
+            return [
+                Attempt(
+                    number=row.number,
+                    engine=row.engine,
+                    model=row.model,
+                    worker=row.worker,
+                    started_at=row.started_at,
+                    ended_at=row.ended_at,
+                    outcome=row.outcome,
+                    detail=row.detail,
+                )
+                for row in rows
+            ]
+
+    def _finish(
+        self,
+        connection: Connection,
+        held: Job,
+        status: JobStatus,
+        *,
+        outcome: str | None = None,
+        detail: str | None = None,
+        **values: Any,
+    ) -> bool:
+        row = connection.execute(
+            move(held.id, status, *_held(held))
+            .values(finished_at=epoch_now(), lease_until=None, **values)
+            .returning(jobs.c.id)
+        ).one_or_none()
+        if row is None:
+            return False
+        _end_attempt(connection, held, outcome or status, detail)
+        return True
+
+    def _requeue(
+        self,
+        connection: Connection,
+        held: Job,
+        outcome: str,
+        detail: str | None,
+        *,
+        delay_s: float = 0.0,
+        **values: Any,
+    ) -> bool:
+        row = connection.execute(
+            move(held.id, JobStatus.QUEUED, *_held(held))
+            .values(
+                lease_until=None,
+                worker=None,
+                sent_at=None,
+                not_before=epoch_now() + delay_s if delay_s else None,
+                **values,
+            )
+            .returning(jobs.c.id)
+        ).one_or_none()
+        if row is None:
+            return False
+        _end_attempt(connection, held, outcome, detail)
+        return True
+
+
+def _end_attempt(connection: Connection, held: Job, outcome: str, detail: str | None) -> None:
+    connection.execute(
+        update(attempts)
+        .where(attempts.c.job_id == held.id, attempts.c.number == held.attempt)
+        .values(ended_at=epoch_now(), outcome=outcome, detail=detail)
+    )
+
+
+def _held(job: Job) -> tuple[ColumnElement[bool], ...]:
+    return (jobs.c.id == job.id, jobs.c.attempt == job.attempt, jobs.c.status.in_(OWNED))

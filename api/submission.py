@@ -3,6 +3,7 @@
 import hashlib
 import time
 
+import structlog
 from flask import g, request
 
 from api.auth import current_user
@@ -10,8 +11,17 @@ from api.orders import AUTO, Order
 from api.services import Services
 from darkroom.configuration import Purpose
 from darkroom.domain import ImageRequest, Job, JobStatus, Model, NewJob, Operation, Size
-from darkroom.errors import Conflict, Disabled, InvalidRequest, LimitReached, UnknownModel
+from darkroom.errors import (
+    Conflict,
+    Disabled,
+    InvalidRequest,
+    LimitReached,
+    Unavailable,
+    UnknownModel,
+)
 from engines.fitting import fit
+
+log = structlog.get_logger(__name__)
 
 MAX_KEY_CHARS = 255
 
@@ -113,19 +123,25 @@ def _accept(new: NewJob, services: Services) -> Job:
 
 
 def send_next(engine: str, services: Services) -> None:
-    """Hand an engine's next jobs to the workers, as far as there is room for them."""
+    """Hand an engine's next jobs to the workers, as far as there is room for them.
+
+    When that does not work now, the workers' upkeep does it: what was accepted stays accepted.
+    """
     backlog = services.storage.backlog
-    unsent = [
-        each.id
-        for each in backlog.take(
-            engine,
-            window=services.window(),
-            running_limit=services.settings.max_running_per_user,
-        )
-        if not services.queue.send(each)
-    ]
-    if unsent:
-        backlog.put_back(unsent)
+    try:
+        unsent = [
+            each.id
+            for each in backlog.take(
+                engine,
+                window=services.window(),
+                running_limit=services.settings.max_running_per_user,
+            )
+            if not services.queue.send(each)
+        ]
+        if unsent:
+            backlog.put_back(unsent)
+    except Unavailable as error:
+        log.warning("nothing sent yet", engine=engine, reason=error.detail)
 
 
 def _refuse_disabled(purpose: Purpose, operation: Operation) -> None:

@@ -8,6 +8,9 @@ import pytest
 from flask import Flask
 from PIL import Image
 
+from api.waiting import Waiter
+from darkroom.domain import JobStatus
+from darkroom.errors import Unavailable
 from darkroom.settings import Settings
 from storage import Storage
 from tests.api.conftest import Caller, InlineQueue
@@ -176,6 +179,21 @@ class TestWaiting:
         assert answer.status_code == 202
         (waiting,) = storage.backlog.take("builtin", window=8)
         assert waiting.id == answer.json["id"]
+
+
+def test_an_accepted_job_is_named_though_the_database_goes_away_then(
+    anna: Caller, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_away(*_: object, **__: object) -> None:
+        raise Unavailable("The database is away.")
+
+    monkeypatch.setattr(storage.backlog, "take", is_away)
+    monkeypatch.setattr(Waiter, "wait", is_away)
+
+    answer = anna.generate()
+
+    assert answer.status_code == 202
+    assert storage.jobs.get(answer.headers["Darkroom-Job"]).status is JobStatus.QUEUED
 
 
 class TestIdempotency:

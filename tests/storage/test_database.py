@@ -85,13 +85,15 @@ def test_processes_that_write_at_once_all_succeed(
 ) -> None:
     program = """
 from storage.database import Database
+from storage.attempts import Attempts
 from storage.jobs import Jobs
 from tests.storage.builders import a_job
-jobs = Jobs(Database(sys.argv[1]))
+database = Database(sys.argv[1])
+jobs, attempts = Jobs(database), Attempts(database)
 for _ in range(25):
     job, _ = jobs.submit(a_job(sys.argv[2]))
-    held = jobs.claim(job.id, worker="w", lease_s=30)
-    jobs.renew("w", {held.id: held.attempt}, lease_s=30)
+    held = attempts.claim(job.id, worker="w", lease_s=30)
+    attempts.renew("w", {held.id: held.attempt}, lease_s=30)
 """
     processes = [Process(program, settings.database, owner_id) for _ in range(4)]
 

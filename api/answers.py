@@ -39,7 +39,11 @@ def wait_and_answer(job: Job, wanted: Preferences, services: Services) -> Respon
     """
     if not job.status.is_finished and wanted.wait_s > 0:
         job = _awaited(job, wanted.wait_s, services)
-    response = _answer(job, services)
+    try:
+        response = _answer(job, services)
+    except Unavailable as error:
+        log.warning("answer put off", job_id=job.id, reason=error.detail)
+        response = _accepted(job)
     response.headers["Darkroom-Job"] = job.id
     if wanted.applied:
         response.headers["Preference-Applied"] = wanted.applied
@@ -69,6 +73,10 @@ def _answer(job: Job, services: Services) -> Response:
         return _json(200, ImageLinkSchema(many=True).dump([file_view(each) for each in images]))
     if job.status.is_finished:
         return problem_of_job(job, job_url(job))
+    return _accepted(job)
+
+
+def _accepted(job: Job) -> Response:
     response = _json(202, JobSchema().dump(job_view(job, ())))
     response.headers["Location"] = job_url(job)
     return response

@@ -32,16 +32,22 @@ def update_config(changes: Mapping[str, Any], services: Services) -> None:
         raise InvalidRequest(
             f"{name}: there is no engine {engine!r}; there are {', '.join(known)}.", param=name
         )
-    current = services.storage.config.values()
     services.storage.config.update(
         {
             name: value
             for name, value in changes.items()
-            if not (FIELDS_BY_NAME[name].secret and value and value == mask(str(current[name])))
+            if not (FIELDS_BY_NAME[name].secret and _is_mask_of_current(name, value, services))
         }
     )
     # An engine that failed may do better with what was changed.
     services.storage.health.forget()
+
+
+def _is_mask_of_current(name: str, value: str, services: Services) -> bool:
+    """Whether a key came back as it was shown. Only then must the old one be readable."""
+    if not value.startswith(MASK):
+        return False
+    return value == mask(str(services.storage.config.values()[name]))
 
 
 def check_engines(name: str | None, services: Services) -> list[dict[str, Any]]:

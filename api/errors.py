@@ -145,9 +145,14 @@ def _status_of(kind: type[errors.DarkroomError]) -> int:
 def parse_json(body: bytes) -> Any:
     """Raises InvalidRequest that says where the JSON breaks."""
     try:
-        return orjson.loads(body)
+        content = orjson.loads(body)
+        # What nests too deeply to be written again cannot be kept.
+        orjson.dumps(content)
     except orjson.JSONDecodeError as error:
         raise errors.InvalidRequest(f"The body is no valid JSON: {error}.", param="body") from error
+    except orjson.JSONEncodeError as error:
+        raise errors.InvalidRequest("The body nests too deeply.", param="body") from error
+    return content
 
 
 class Parser(FlaskParser):

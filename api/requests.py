@@ -7,6 +7,8 @@ import uuid
 import structlog
 from flask import Flask, Response, g, request
 
+from darkroom.errors import NotFound
+
 log = structlog.get_logger(__name__)
 
 #: What a foreign id may look like: it goes into logs and headers.
@@ -28,6 +30,9 @@ def _begin() -> None:
     g.began = time.monotonic()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    if any("\0" in str(each) for each in (request.view_args or {}).values()):
+        # No id holds one, and PostgreSQL does not even look.
+        raise NotFound("There is no such thing.")
 
 
 def _end(response: Response) -> Response:

@@ -381,7 +381,7 @@ class UserChangeSchema(Schema):
 
 class UserQuerySchema(Schema):
     limit = fields.Integer(load_default=50, validate=validate.Range(1, 500))
-    offset = fields.Integer(load_default=0, validate=validate.Range(0))
+    offset = fields.Integer(load_default=0, validate=validate.Range(0, 2**31 - 1))
 
 
 class NewApiKeySchema(Schema):
@@ -433,7 +433,8 @@ class EngineSchema(Schema):
         required=True, allow_none=True, **_about("The code of the failure that made it rest.")
     )
     detail = fields.String(
-        **_about("Why it rests or is not enabled, in a sentence; for admins only.")
+        allow_none=True,
+        **_about("Why it rests or is not enabled, in a sentence; for admins only."),
     )
     queued = fields.Integer(required=True)
     running = fields.Integer(required=True)

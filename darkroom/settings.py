@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 from environs import EnvError, FileAwareEnv
 
 from darkroom import configuration
+from darkroom.domain import Size
 from darkroom.errors import SettingsError
 
 PREFIX = "DARKROOM_"
@@ -271,7 +272,7 @@ def _read(env: FileAwareEnv, setting: Field[Any]) -> Any:
         elif isinstance(default, float):
             value = env.float(name)
         elif isinstance(default, tuple):
-            value = tuple(cast(list[str], env.list(name)))
+            value = tuple(each.strip() for each in cast(list[str], env.list(name)))
         elif "Mapping" in kind:
             value = _words(env.json(name))
         elif "int" in kind:
@@ -294,6 +295,19 @@ def _read(env: FileAwareEnv, setting: Field[Any]) -> Any:
     return value
 
 
+def _positive(value: int) -> int:
+    if value < 1:
+        raise ValueError("it must be at least 1")
+    return value
+
+
+def _of_type(kind: type, value: Any) -> Any:
+    if not isinstance(value, kind):
+        # A wrong value of a variable, like any other.
+        raise ValueError(f"it must be a JSON {'object' if kind is dict else 'list'}")  # noqa: TRY004
+    return value
+
+
 def _words(value: Any) -> dict[str, str]:
     """A JSON object from words to words. Raises ValueError for anything else."""
     if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
@@ -310,11 +324,16 @@ def _read_default(env: FileAwareEnv, entry: configuration.Field) -> Any:
                 case "flag":
                     return env.bool(name)
                 case "number":
-                    return env.int(name)
-                case "object" | "list":
-                    return env.json(name)
+                    return _positive(env.int(name))
+                case "object":
+                    return _of_type(dict, env.json(name))
+                case "list":
+                    return _of_type(list, env.json(name))
                 case "text":
-                    return env.str(name)
+                    value = env.str(name)
+                    if entry.name.endswith("_SIZE") and value != "auto":
+                        Size.parse(value)
+                    return value
         except (EnvError, ValueError) as error:
             raise SettingsError(f"{name} cannot be used: {error}") from error
     return MISSING

@@ -56,6 +56,8 @@ class Database:
                 _with_driver(url),
                 json_serializer=lambda value: orjson.dumps(value).decode(),
                 json_deserializer=orjson.loads,
+                # Values of a failed statement are people's: they must not reach a log.
+                hide_parameters=True,
                 pool_size=16,
                 max_overflow=16,
                 pool_timeout=patience_s,

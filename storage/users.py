@@ -6,6 +6,7 @@ enough to keep them from being read back, and quick enough for every call.
 
 import hashlib
 import secrets
+import threading
 import uuid
 from collections.abc import Collection, Sequence
 from functools import lru_cache
@@ -25,6 +26,9 @@ KEY_PREFIX = "dk_"
 
 #: A key's last use is noted at most this often, in seconds: a read must not cost a write.
 NOTE_USE_EVERY_S = 60
+
+#: How many passwords are hashed at once: each takes 64 MiB, and anybody may sign in.
+HASHING = threading.BoundedSemaphore(4)
 
 
 class Users:
@@ -119,7 +123,8 @@ class Users:
             ).one_or_none()
         stored = row.password_hash if row is not None else None
         try:
-            PasswordHasher().verify(stored or _unknown_hash(), password)
+            with HASHING:
+                PasswordHasher().verify(stored or _unknown_hash(), password)
         except VerifyMismatchError:
             return None
         return _user(row) if row is not None and stored and row.active else None
@@ -204,7 +209,8 @@ def _normal(email: str) -> str:
 
 
 def _hash(password: str) -> str:
-    return PasswordHasher().hash(password)
+    with HASHING:
+        return PasswordHasher().hash(password)
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 import pytest
 
 from darkroom.configuration import FIELDS
+from darkroom.secrets import SecretBox
 from storage import Storage
 from tests.api.conftest import Caller
 
@@ -27,6 +28,17 @@ def test_a_key_is_masked_and_its_mask_keeps_it(admin: Caller, storage: Storage) 
     assert shown == "********cdef"
     assert storage.config.values()["IMAGES_OPENAI_API_KEY"] == KEY
     assert storage.config.values()["IMAGE_SIZE"] == "512x512"
+
+
+def test_a_key_that_cannot_be_read_any_more_can_be_saved_anew(
+    admin: Caller, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin.post(UPDATE, json={"IMAGES_OPENAI_API_KEY": KEY})
+    monkeypatch.setattr(storage.config, "_box", SecretBox("another secret"))
+
+    answer = admin.post(UPDATE, json={"IMAGES_OPENAI_API_KEY": KEY})
+
+    assert (answer.status_code, answer.json["IMAGES_OPENAI_API_KEY"]) == (200, "********cdef")
 
 
 def test_an_empty_key_removes_it(admin: Caller, storage: Storage) -> None:

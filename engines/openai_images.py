@@ -99,8 +99,8 @@ class OpenAIImages(Engine):
         images: list[GeneratedImage] = []
         calls = _split(task.model, task.request)
         for position, request in enumerate(calls):
-            progress(position / len(calls))
             try:
+                progress(position / len(calls))
                 images += self._draw(task, request, progress, deadline)
             except EngineError as error:
                 if not images:

@@ -167,6 +167,7 @@ class Jobs:
                 jobs.c.status == JobStatus.QUEUED,
                 jobs.c.engine == engine,
                 jobs.c.model.in_(sorted(models)),
+                jobs.c.upstream_id.is_(None),
             )
             .order_by(jobs.c.created_at)
             .limit(limit)

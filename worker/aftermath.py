@@ -18,6 +18,7 @@ from storage.attempts import HANDED_BACK, LEASE_LOST
 from worker.fallback import Fallbacks
 from worker.outcomes import (
     ANOTHER_ENGINE_COULD,
+    NOTHING_DRAWN,
     PERHAPS_DRAWN,
     Policy,
     delay_before_retry,
@@ -46,9 +47,11 @@ class Aftermath:
             job.engine, code=error.code, reason=error.detail
         ):
             log.warning("engine rests", engine=job.engine, reason=error.detail)
-        if isinstance(error, ANOTHER_ENGINE_COULD) and self._rerouted(job, error):
+        # A run that can be found again may still draw: it is not forgotten, nor left for another.
+        began_earlier = job.upstream_id is not None and isinstance(error, NOTHING_DRAWN)
+        goes_on = (began_earlier or isinstance(error, OutcomeUnknown)) and self._can_resume(job)
+        if not goes_on and isinstance(error, ANOTHER_ENGINE_COULD) and self._rerouted(job, error):
             return False
-        goes_on = isinstance(error, OutcomeUnknown) and self._can_resume(job)
         delay_s = delay_before_retry(
             error,
             self.policy,
@@ -109,6 +112,10 @@ class Aftermath:
     def _rerouted(self, job: Job, error: EngineError) -> bool:
         other = self.fallbacks.find(job, error.code)
         if other is None:
+            return False
+        tried = self.storage.attempts.of_job(job.id)
+        if any(each.engine == other.engine for each in tried):
+            # Two that stand in for each other must not pass a job to and fro.
             return False
         log.warning("job goes to another engine", engine=other.engine, model=other.model)
         return self.storage.attempts.reroute(

@@ -60,6 +60,8 @@ class Upkeep:
     def round(self) -> None:
         """Do everything once."""
         try:
+            # Before the turn: an outage counts for those who have none, too.
+            self.storage.database.check()
             if not self._has_turn():
                 return
             began = time.monotonic()
@@ -70,7 +72,7 @@ class Upkeep:
                 self._distrust_leases()
             if time.monotonic() >= self._trust_leases_from:
                 self._recover()
-            self.storage.gallery.release_abandoned()
+            self._release_abandoned()
             self._visit_the_sick()
             self.dispatcher.find_lost(self.engine_names())
             self.dispatcher.top_up(self.engine_names())
@@ -105,6 +107,13 @@ class Upkeep:
             self.storage.gallery.drop_preview(job.id)
         except Unavailable as error:
             log.warning("preview not dropped", job_id=job.id, reason=error.detail)
+
+    def _release_abandoned(self) -> None:
+        """A file that cannot be deleted must not keep the rest of the round from being done."""
+        try:
+            self.storage.gallery.release_abandoned()
+        except Unavailable as error:
+            log.warning("files not released", reason=error.detail)
 
     def _visit_the_sick(self) -> None:
         """Ask engines whose rest is over how they are; meanwhile others may draw for them."""

@@ -294,3 +294,18 @@ def test_a_paid_job_that_is_canceled_while_its_worker_stops_ends_as_canceled(
     assert aftermath.interrupted(job)
 
     assert storage.jobs.get(job.id).status is CANCELED
+
+
+@pytest.mark.parametrize("kind", [EngineBusy, EngineUnreachable])
+def test_a_run_that_an_earlier_attempt_began_is_not_forgotten_when_nobody_answers(
+    storage: Storage, aftermath: Aftermath, hold: Hold, kind: type[EngineError]
+) -> None:
+    first = hold(engine="resuming")
+    storage.attempts.note(first, upstream_id="run-7")
+    aftermath.lost(first)
+    second = again(storage, first)
+
+    aftermath.failed(second, kind("Not now."))
+
+    assert outcome(storage, second)[0] is QUEUED
+    assert storage.jobs.get(first.id).upstream_id == "run-7"

@@ -34,7 +34,7 @@ class Gallery:
     def keep(self, held: Job, pictures: Sequence[GeneratedImage]) -> list[KeptPicture]:
         """Verify pictures and put their files into the store, claimed by this attempt.
 
-        `Jobs.succeed` turns the claims into images; `release` drops them. Raises InvalidPicture
+        `Attempts.succeed` turns the claims into images; `release` drops them. Raises InvalidPicture
         before anything is written, or Unavailable.
         """
         kept = [

@@ -80,7 +80,12 @@ def problem_of(error: errors.DarkroomError) -> Response:
     if isinstance(error, errors.InvalidRequest) and error.problems:
         members["errors"] = [{"param": param, "detail": detail} for param, detail in error.problems]
     if isinstance(error, errors.EngineError):
-        members |= {"retryable": error.retryable, "upstream_status": error.upstream_status}
+        members |= {
+            "retryable": error.retryable,
+            "upstream_status": error.upstream_status,
+            "upstream_code": error.upstream_code,
+            "upstream_request_id": error.upstream_request_id,
+        }
     if isinstance(error, errors.LimitReached):
         members["retry_after_s"] = error.retry_after_s
     return problem(
@@ -106,6 +111,8 @@ def problem_of_job(job: Job, url: str) -> Response:
         job=url,
         retryable=error.retryable if error else None,
         upstream_status=error.upstream_status if error else None,
+        upstream_code=error.upstream_code if error else None,
+        upstream_request_id=error.upstream_request_id if error else None,
         warnings=list(job.warnings) or None,
     )
 

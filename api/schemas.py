@@ -21,13 +21,10 @@ from api.fields import (
 )
 from api.orders import Order
 from darkroom.configuration import FIELDS, Field
-from darkroom.domain import GENERATE_IMAGES, JobStatus, Operation, Role
+from darkroom.domain import GENERATE_IMAGES, MAX_SEED, JobStatus, Operation, Role
 
 MAX_PROMPT_CHARS = 32_000
 MAX_METADATA_BYTES = 16 * 1024
-
-#: The largest whole number that every JSON reader keeps exactly.
-MAX_SEED = 2**53 - 1
 
 #: The latest deadline: a week.
 MAX_DEADLINE_S = 7 * 24 * 3600
@@ -210,7 +207,15 @@ class JobErrorSchema(Schema):
     detail = fields.String(required=True, **_about("The cause and the next step, for a person."))
     retryable = fields.Boolean(required=True)
     param = fields.String(required=True, allow_none=True)
-    upstream_status = fields.Integer(required=True, allow_none=True)
+    upstream_status = fields.Integer(
+        required=True, allow_none=True, **_about("HTTP status of the engine's own answer.")
+    )
+    upstream_code = fields.String(
+        required=True, allow_none=True, **_about("The vendor's own word for it.")
+    )
+    upstream_request_id = fields.String(
+        required=True, allow_none=True, **_about("The vendor's id of the call.")
+    )
 
 
 class JobSchema(Schema):
@@ -463,6 +468,8 @@ class ProblemSchema(Schema):
     model = fields.String()
     job = fields.String(**_about("Where the job is."))
     upstream_status = fields.Integer(**_about("HTTP status of the engine's own answer."))
+    upstream_code = fields.String(**_about("The vendor's own word for it."))
+    upstream_request_id = fields.String(**_about("The vendor's id of the call."))
     retryable = fields.Boolean()
     warnings = fields.List(fields.String())
 

@@ -119,6 +119,20 @@ class ImageRequest:
     quality: str | None = None
     output_format: str | None = None
     background: str | None = None
+    #: The pictures to change, by the keys of their files in the store; only for edits.
+    images: tuple[str, ...] = ()
+    #: Where to repaint the first of them, by the key of its file; the rest is kept.
+    mask: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputImage:
+    """One picture to change: verified, upright, and a PNG, JPEG or WebP."""
+
+    data: bytes
+    #: `image/png`, `image/jpeg` or `image/webp`.
+    content_type: str
+    size: Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +183,9 @@ class JobError:
     retryable: bool = False
     param: str | None = None
     upstream_status: int | None = None
+    #: The vendor's own word for it, and its id of the call, for whoever asks its support.
+    upstream_code: str | None = None
+    upstream_request_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,6 +307,21 @@ class FreeSizes:
     max_aspect: float = 64.0
 
 
+class MaskSupport(StrEnum):
+    """What a model does with a mask."""
+
+    #: It has none.
+    NONE = "none"
+    #: It is shown the mask as a hint, and may repaint more or less.
+    APPROXIMATE = "approximate"
+    #: It repaints there and nowhere else.
+    EXACT = "exact"
+
+
+#: The largest whole number that every JSON reader keeps exactly.
+MAX_SEED = 2**53 - 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
     """What one model can do. Data, checked in one place: `engines.fitting`."""
@@ -300,6 +332,7 @@ class Capabilities:
     max_prompt_chars: int = 32_000
     negative_prompt: bool = False
     seed: bool = False
+    max_seed: int = MAX_SEED
     #: Largest number of sampling steps, or None where there are none to choose.
     max_steps: int | None = None
     #: Values it accepts; empty where there is no choice.
@@ -308,6 +341,7 @@ class Capabilities:
     backgrounds: tuple[str, ...] = ()
     #: Whether it can edit pictures, and how many it takes at once.
     max_input_images: int = 0
+    mask: MaskSupport = MaskSupport.NONE
 
 
 @dataclass(frozen=True, kw_only=True)

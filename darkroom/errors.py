@@ -39,7 +39,7 @@ DarkroomError
 next step. It never holds a secret, a traceback or a server path.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class DarkroomError(Exception):
@@ -186,6 +186,9 @@ class EngineError(DarkroomError):
 
     #: HTTP status of the engine's answer, when it gave one.
     upstream_status: int | None
+    #: The vendor's own word for the failure, and its id of the call, where it gave them.
+    upstream_code: str | None = None
+    upstream_request_id: str | None = None
     #: The engine's own parameter name, when it named one.
     param: str | None
 
@@ -195,6 +198,12 @@ class EngineError(DarkroomError):
         super().__init__(detail)
         self.upstream_status = upstream_status
         self.param = param
+
+    def traced(self, *, code: str | None = None, request_id: str | None = None) -> Self:
+        """The same error with what its vendor's support would ask for."""
+        self.upstream_code = code
+        self.upstream_request_id = request_id
+        return self
 
 
 class EngineBusy(EngineError):

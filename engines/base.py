@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from darkroom.configuration import EngineConfig
-from darkroom.domain import GeneratedImage, ImageRequest, Model, Operation, Progress
+from darkroom.domain import GeneratedImage, ImageRequest, InputImage, Model, Operation, Progress
 from engines.catalog import Catalog
 
 
@@ -25,6 +25,10 @@ class Task:
     model: str
     #: Already fitted to the model's capabilities.
     request: ImageRequest
+    #: The pictures to change, at least one for an edit.
+    images: tuple[InputImage, ...] = ()
+    #: Where to repaint the first picture: a greyscale PNG of its size, 255 = repaint, 0 = keep.
+    mask: bytes | None = None
     #: How long the whole call may take, in seconds.
     timeout_s: float
     #: Which try this is, from 1.
@@ -52,6 +56,9 @@ class Engine(ABC):
     #: Whether it may be asked for models that it does not list.
     takes_unlisted: ClassVar[bool] = True
 
+    #: How many jobs it may be given at once, by all workers together; None for any number.
+    max_in_flight: ClassVar[int | None] = None
+
     #: Why it cannot be used yet and what to set, in one sentence; None when it can.
     missing: str | None = None
 
@@ -60,8 +67,15 @@ class Engine(ABC):
         self.catalog = catalog
 
     def models(self) -> Sequence[Model]:
-        """The models it offers, best first."""
+        """The models it offers, best first, as far as that is known without asking it."""
         return self.catalog.models(self.config.name)
+
+    def list_models(self) -> Sequence[Model]:
+        """Ask the engine which models it offers now, at no cost, within 10 s; best first.
+
+        Raises EngineError as `check` does.
+        """
+        return self.models()
 
     def model(self, model_id: str) -> Model | None:
         """What is known of `model_id`, or what to assume of it; None when it cannot be asked for.

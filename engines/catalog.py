@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from darkroom.domain import Capabilities, FreeSizes, Model, Size
+from darkroom.domain import Capabilities, FreeSizes, MaskSupport, Model, Size
 from engines.catalog_file import Correction, read_corrections
 
 
@@ -31,6 +31,7 @@ DALL_E_2 = Capabilities(
     max_prompt_chars=1000,
     qualities=("standard",),
     max_input_images=1,
+    mask=MaskSupport.EXACT,
 )
 
 #: The vendor draws one picture per call; the driver calls as often as pictures are asked for.
@@ -40,12 +41,14 @@ DALL_E_3 = Capabilities(
     qualities=("standard", "hd"),
 )
 
+#: These see the mask, and are not bound to its edges.
 GPT_IMAGE_1 = Capabilities(
     sizes=_sizes("1024x1024 1536x1024 1024x1536"),
     qualities=("auto", "low", "medium", "high"),
     output_formats=("png", "jpeg", "webp"),
     backgrounds=("auto", "opaque", "transparent"),
     max_input_images=16,
+    mask=MaskSupport.APPROXIMATE,
 )
 
 GPT_IMAGE_2 = replace(
@@ -69,6 +72,7 @@ ANY_OPENAI = Capabilities(
     output_formats=("png", "jpeg", "webp"),
     backgrounds=("auto", "opaque", "transparent"),
     max_input_images=16,
+    mask=MaskSupport.APPROXIMATE,
 )
 
 UNLISTED: Mapping[str, Capabilities] = {"openai": ANY_OPENAI}

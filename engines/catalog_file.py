@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from darkroom.domain import Capabilities, FreeSizes, Model, Size
+from darkroom.domain import Capabilities, FreeSizes, MaskSupport, Model, Size
 from darkroom.errors import SettingsError
 from engines.sizes import is_drawable, nearest_size
 
@@ -27,7 +27,7 @@ FLAGS = frozenset({"negative_prompt", "seed"})
 WORD_LISTS = frozenset({"qualities", "output_formats", "backgrounds"})
 CAPABILITIES = frozenset(each.name for each in fields(Capabilities))
 SIZE_LIMITS = frozenset(each.name for each in fields(FreeSizes))
-MAY_BE_ZERO = frozenset({"max_input_images", "min_pixels"})
+MAY_BE_ZERO = frozenset({"max_input_images", "max_seed", "min_pixels"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +106,10 @@ def _capability(key: str, value: Any) -> Any:
         return value
     if key in WORD_LISTS:
         return _words(value, key)
+    if key == "mask":
+        if value not in list(MaskSupport):
+            raise _Fault(f"`mask` must be one of {', '.join(MaskSupport)}")
+        return MaskSupport(value)
     if key == "max_steps" and value is None:
         return None
     return _number(key, value)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from darkroom.domain import Capabilities, ImageRequest, Model
+from darkroom.domain import Capabilities, ImageRequest, MaskSupport, Model
 from darkroom.errors import InvalidRequest, Unsupported
 from engines.sizes import nearest_size
 
@@ -38,8 +38,8 @@ class _Misfit:
 def fit(request: ImageRequest, model: Model, *, strict: bool = False) -> Fitted:
     """Make `request` one that `model` can draw.
 
-    Raises InvalidRequest when the prompt is too long and, if `strict`, Unsupported for anything
-    that would have to change.
+    Raises InvalidRequest when the prompt is too long or there are too many pictures to change, and,
+    if `strict`, Unsupported for anything that would have to change.
     """
     capabilities = model.capabilities
     length = len(request.prompt)
@@ -48,6 +48,13 @@ def fit(request: ImageRequest, model: Model, *, strict: bool = False) -> Fitted:
             f"The prompt has {length} characters, but {model.id} takes at most"
             f" {capabilities.max_prompt_chars}: shorten it.",
             param="prompt",
+        )
+    most = capabilities.max_input_images
+    if len(request.images) > most:
+        raise InvalidRequest(
+            f"{model.id} changes at most {most} pictures at once, not {len(request.images)}: send"
+            " fewer, or choose another model.",
+            param="image",
         )
 
     request = _without_hollow_choices(request, capabilities)
@@ -103,6 +110,15 @@ def _parameters(request: ImageRequest, model: Model) -> Iterator[_Misfit]:
         yield _unknown("negative_prompt", f"{model.id} has no negative prompt")
     if request.seed is not None and not capabilities.seed:
         yield _unknown("seed", f"{model.id} takes no seed")
+    elif request.seed is not None and request.seed > capabilities.max_seed:
+        most = capabilities.max_seed
+        yield _Misfit(
+            field="seed",
+            param="seed",
+            reason=f"{model.id} takes seeds up to {most}, not {request.seed}",
+            value=request.seed % (most + 1),
+            remedy=f"{request.seed % (most + 1)} is used",
+        )
     if request.steps is not None:
         if capabilities.max_steps is None:
             yield _unknown("steps", f"{model.id} has no steps to choose")
@@ -115,6 +131,16 @@ def _parameters(request: ImageRequest, model: Model) -> Iterator[_Misfit]:
                 value=most,
                 remedy=f"{most} are used",
             )
+    if request.mask is not None and capabilities.mask is MaskSupport.NONE:
+        yield _unknown("mask", f"{model.id} takes no mask")
+    elif request.mask is not None and capabilities.mask is MaskSupport.APPROXIMATE:
+        yield _Misfit(
+            field="mask",
+            param="mask",
+            reason=f"{model.id} takes a mask only as a hint",
+            value=request.mask,
+            remedy="it may repaint more or less",
+        )
 
 
 def _choices(request: ImageRequest, model: Model) -> Iterator[_Misfit]:

@@ -5,13 +5,14 @@ the server does, and fails with an `EngineError` that says whether the engine ma
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from threading import Thread
 
 import orjson
 import requests
 from requests.auth import AuthBase
+from urllib3 import encode_multipart_formdata
 
 from engines.answers import Answer
 from engines.exchange import Body, Exchange
@@ -22,6 +23,10 @@ CONNECT_TIMEOUT_S = 10.0
 TICK_S = 0.5
 #: Ten large pictures in base64.
 LARGEST_ANSWER_BYTES = 256 * 1024 * 1024
+
+#: A multipart form: names with text, or with a file's name, bytes and media type. A name may come
+#: more than once.
+Form = Sequence[tuple[str, str | tuple[str, bytes, str]]]
 
 
 class _Headers(AuthBase):
@@ -58,6 +63,7 @@ class Http:
         *,
         timeout_s: float,
         json: object = None,
+        form: Form | None = None,
         signed: bool = True,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         largest_bytes: int = LARGEST_ANSWER_BYTES,
@@ -65,22 +71,28 @@ class Http:
     ) -> Answer:
         """Send one request and read its answer, whatever its status, within `timeout_s`.
 
-        `signed` sends the engine's credentials. `keep_waiting` is called about twice a second; what
-        it raises ends the wait and passes, and the answer is dropped when it comes.
+        The body is `json`, or a `form`. `signed` sends the engine's credentials. `keep_waiting` is
+        called about twice a second; what it raises ends the wait and passes, and the answer is
+        dropped when it comes.
 
         Raises EngineUnreachable when nothing was sent or nothing was asked to be drawn,
         OutcomeUnknown when a body was sent and its answer lost, Misconfigured for an address that
         cannot be used, EngineFailed for an answer over `largest_bytes`.
         """
         headers = dict(self._headers) if signed else {}
+        body = None
         if json is not None:
             headers["Content-Type"] = "application/json"
+            body = Body(orjson.dumps(json))
+        elif form is not None:
+            content, headers["Content-Type"] = encode_multipart_formdata(form)
+            body = Body(content)
         exchange = Exchange(
             engine=self.engine,
             method=method,
             url=url,
             auth=_Headers(headers),
-            body=None if json is None else Body(orjson.dumps(json)),
+            body=body,
             deadline=time.monotonic() + timeout_s,
             connect_timeout_s=connect_timeout_s,
             largest_bytes=largest_bytes,

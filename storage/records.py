@@ -19,6 +19,7 @@ def _request_from_json(data: Mapping[str, Any]) -> ImageRequest:
             **data,
             "operation": Operation(data["operation"]),
             "size": Size.parse(data["size"]) if data["size"] else None,
+            "images": tuple(data.get("images", ())),
         }
     )
 

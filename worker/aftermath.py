@@ -171,4 +171,6 @@ def recorded(error: EngineError) -> JobError:
         retryable=error.retryable,
         param=error.param,
         upstream_status=error.upstream_status,
+        upstream_code=error.upstream_code,
+        upstream_request_id=error.upstream_request_id,
     )

@@ -107,6 +107,7 @@ def test_an_engine_of_foreign_make_can_be_described_too(file: Path) -> None:
         ({"openai": {"m": {"colour": 1}}}, ["openai.m", "`colour`", "max_count"]),
         ({"openai": {"m": {"max_count": 0}}}, ["openai.m", "`max_count`", "at least 1"]),
         ({"openai": {"m": {"max_count": True}}}, ["`max_count`"]),
+        ({"openai": {"m": {"mask": "yes"}}}, ["`mask`", "approximate"]),
         ({"openai": {"m": {"max_input_images": -1}}}, ["`max_input_images`", "at least 0"]),
         ({"openai": {"m": {"seed": "yes"}}}, ["`seed`", "true or false"]),
         ({"openai": {"m": {"qualities": "low"}}}, ["`qualities`"]),

@@ -4,11 +4,17 @@ from typing import Any
 
 import pytest
 
-from darkroom.domain import ImageRequest, Model, Size
+from darkroom.domain import Capabilities, ImageRequest, MaskSupport, Model, Operation, Size
 from darkroom.errors import InvalidRequest, Unsupported
 from engines.catalog import Catalog
 from engines.fitting import fit
 from tests.engines.builders import a_request
+
+
+def a_model(**capabilities: Any) -> Model:
+    return Model(
+        id="painter", name="Painter", engine="ours", capabilities=Capabilities(**capabilities)
+    )
 
 
 def model(name: str) -> Model:
@@ -122,3 +128,52 @@ def test_a_warning_says_what_is_done_instead() -> None:
         " 1536x1024 is drawn.",
         "quality: gpt-image-1 takes auto, low, medium or high, not 'hd'; it was left out.",
     )
+
+
+def test_more_pictures_than_the_model_can_change_are_refused() -> None:
+    pair = a_request(operation=Operation.EDIT, images=("a", "b"))
+
+    with pytest.raises(InvalidRequest, match="at most 1 pictures at once, not 2") as caught:
+        fit(pair, a_model(max_input_images=1))
+
+    assert caught.value.param == "image"
+
+
+@pytest.mark.parametrize(
+    ("support", "kept", "warning"),
+    [
+        (MaskSupport.NONE, None, "mask: painter takes no mask; it was left out."),
+        (
+            MaskSupport.APPROXIMATE,
+            "m",
+            "mask: painter takes a mask only as a hint; it may repaint more or less.",
+        ),
+    ],
+)
+def test_a_mask_is_dropped_or_doubted_with_a_warning(
+    support: MaskSupport, kept: str | None, warning: str
+) -> None:
+    edit = a_request(operation=Operation.EDIT, images=("a",), mask="m")
+    model = a_model(max_input_images=1, mask=support)
+
+    fitted = fit(edit, model)
+
+    assert fitted.request.mask == kept
+    assert fitted.warnings == (warning,)
+    with pytest.raises(Unsupported):
+        fit(edit, model, strict=True)
+
+
+def test_a_mask_that_the_model_obeys_is_no_reason_to_warn() -> None:
+    edit = a_request(operation=Operation.EDIT, images=("a",), mask="m")
+
+    fitted = fit(edit, a_model(max_input_images=1, mask=MaskSupport.EXACT), strict=True)
+
+    assert fitted.request == edit
+
+
+def test_a_seed_the_model_cannot_count_to_is_wrapped() -> None:
+    fitted = fit(a_request(seed=2**32 + 6), a_model(seed=True, max_seed=2**32 - 1))
+
+    assert fitted.request.seed == 6
+    assert "takes seeds up to 4294967295" in fitted.warnings[0]

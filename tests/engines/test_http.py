@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.policy import default
 from pathlib import Path
 from threading import Event, Thread
 
@@ -25,6 +27,7 @@ from darkroom.errors import (
 from engines.exchange import Body
 from engines.http import Http
 from tests.engines.servers.openai import OpenAIServer
+from tests.engines.servers.stand_in import Call, Handler, StandIn
 
 BODY = {"model": "gpt-image-2", "prompt": "a cat"}
 
@@ -285,3 +288,25 @@ def tls_server(tmp_path: Path) -> Iterator[str]:
         thread.start()
         yield f"https://127.0.0.1:{listener.getsockname()[1]}"
         thread.join()
+
+
+def test_a_form_is_sent_with_its_files(client: Http) -> None:
+    class Echo(Handler):
+        def answer(self, call: Call) -> None:
+            self.reply(200, call.body, call.headers["content-type"])
+
+    with StandIn(Echo) as server:
+        answer = client.call(
+            "POST",
+            server.origin,
+            form=[("prompt", "a \u00fcber cat"), ("image[]", ("a.png", b"\x89PNG", "image/png"))],
+            timeout_s=5,
+        )
+
+    head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
+    text, picture = message_from_bytes(head + answer.body, policy=default).iter_parts()
+    assert text.get_param("name", header="content-disposition") == "prompt"
+    assert text.get_payload(decode=True) == "a \u00fcber cat".encode()
+    assert picture.get_filename() == "a.png"
+    assert picture.get_content_type() == "image/png"
+    assert picture.get_payload(decode=True) == b"\x89PNG"

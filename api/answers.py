@@ -1,11 +1,12 @@
 """From a job to an answer: pictures, a link to poll, or a problem."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import structlog
 from flask import Response, current_app, json, request
+from werkzeug.datastructures import Headers
 
 from api.errors import problem_of_job
 from api.preferences import Preferences, read_preferences
@@ -47,8 +48,7 @@ def wait_and_answer(job: Job, wanted: Preferences, services: Services) -> Respon
     response.headers["Darkroom-Job"] = job.id
     if wanted.applied:
         response.headers["Preference-Applied"] = wanted.applied
-    for warning in job.warnings:
-        response.headers.add("Warning", _warning(warning))
+    response.headers.extend(warning_headers(job.warnings))
     return response
 
 
@@ -130,6 +130,11 @@ def _json(status: int, body: Any) -> Response:
     return current_app.response_class(
         json.dumps(body), status=status, content_type="application/json"
     )
+
+
+def warning_headers(warnings: Iterable[str]) -> Headers:
+    """One `Warning` header for each sentence."""
+    return Headers([("Warning", _warning(each)) for each in warnings])
 
 
 def _warning(text: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from api.services import Services
 from darkroom.configuration import FIELDS_BY_NAME, Value
-from darkroom.errors import EngineError, InvalidRequest
+from darkroom.errors import InvalidRequest
 
 MASK = "********"
 
@@ -50,23 +50,14 @@ def _is_mask_of_current(name: str, value: str, services: Services) -> bool:
     return value == mask(str(services.storage.config.values()[name]))
 
 
-def check_engines(name: str | None, services: Services) -> list[dict[str, Any]]:
-    """Ask the named engine, or each enabled one, whether it can be used."""
-    engines = services.engines()
-    if name is not None and name not in services.registry.names():
+def known_engine(name: str, services: Services) -> str:
+    """`name`, when there is a driver of that name. Raises InvalidRequest."""
+    known = services.registry.names()
+    if name not in known:
         raise InvalidRequest(
-            f"engine: there is no engine {name!r}; there are"
-            f" {', '.join(services.registry.names())}.",
-            param="engine",
+            f"engine: there is no engine {name!r}; there are {', '.join(known)}.", param="engine"
         )
-    results = []
-    for each in [name] if name is not None else engines.enabled:
-        try:
-            detail, is_usable = engines.get(each).check(), True
-        except EngineError as error:
-            detail, is_usable = error.detail, False
-        results.append({"engine": each, "ok": is_usable, "detail": detail})
-    return results
+    return name
 
 
 def mask(secret: str) -> str:

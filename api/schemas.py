@@ -21,7 +21,7 @@ from api.fields import (
 )
 from api.orders import Order
 from darkroom.configuration import FIELDS, Field
-from darkroom.domain import GENERATE_IMAGES, MAX_SEED, JobStatus, Operation, Role
+from darkroom.domain import GENERATE_IMAGES, MAX_SEED, JobStatus, MaskSupport, Operation, Role
 
 MAX_PROMPT_CHARS = 32_000
 MAX_METADATA_BYTES = 16 * 1024
@@ -186,18 +186,56 @@ class FileSchema(ImageLinkSchema):
     created_at = fields.Float(required=True, **_about("Unix time, in seconds."))
 
 
+class ModelQuerySchema(Schema):
+    engine = Text(
+        validate=validate.Length(1, 64),
+        **_about("List the models of this engine, or of `all`. Default: the default engine."),
+    )
+
+
+class CapabilitiesSchema(Schema):
+    """What a model can do. What it cannot is left out with a warning, or refused when `strict`."""
+
+    sizes = fields.Raw(
+        required=True,
+        **_about("A list of `WIDTHxHEIGHT`, or the limits within which any size is drawn."),
+    )
+    max_count = fields.Integer(required=True, **_about("Largest `n`."))
+    max_prompt_chars = fields.Integer(required=True)
+    negative_prompt = fields.Boolean(required=True)
+    seed = fields.Boolean(required=True)
+    max_seed = fields.Integer(required=True)
+    max_steps = fields.Integer(
+        required=True, allow_none=True, **_about("Null where there are no steps to choose.")
+    )
+    qualities = fields.List(fields.String(), required=True)
+    output_formats = fields.List(fields.String(), required=True)
+    backgrounds = fields.List(fields.String(), required=True)
+    max_input_images = fields.Integer(
+        required=True, **_about("How many pictures it changes at once; 0 for none.")
+    )
+    mask = fields.Enum(
+        MaskSupport,
+        by_value=True,
+        required=True,
+        **_about("Whether it repaints exactly where a mask says, or takes it as a hint."),
+    )
+
+
 class ModelSchema(Schema):
     """One model that can be asked for."""
 
     id = fields.String(required=True, **_about("What to send as `model`."))
     name = fields.String(required=True)
     engine = fields.String(required=True)
+    can_generate = fields.Boolean(required=True)
     can_edit = fields.Boolean(required=True)
     retired_on = fields.String(
         required=True,
         allow_none=True,
         **_about("The day its vendor switched it off; compatible servers may still have it."),
     )
+    capabilities = fields.Nested(CapabilitiesSchema, required=True)
 
 
 class JobErrorSchema(Schema):
@@ -417,6 +455,11 @@ class EngineCheckSchema(Schema):
     """What came of asking one engine whether it can be used."""
 
     engine = fields.String(required=True)
+    operations = fields.List(
+        fields.Enum(Operation, by_value=True),
+        required=True,
+        **_about("What it is used for; empty when it is not enabled."),
+    )
     ok = fields.Boolean(required=True)
     detail = fields.String(required=True)
 

@@ -91,6 +91,23 @@ def show_settings() -> None:
     click.echo(settings_table())
 
 
+@commands.command("doctor")
+def see_doctor() -> None:
+    """Say what works, and what is wrong and how to put it right.
+
+    Looks at the database, the file store, the broker and every enabled engine, at no cost. The
+    status is 1 when something failed.
+    """
+    from darkroom.doctor import examine
+
+    is_well = True
+    for each in examine(_start()):
+        click.echo(str(each))
+        is_well = is_well and each.is_well
+    if not is_well:
+        sys.exit(1)
+
+
 @commands.command("prune")
 @click.option("--days", type=click.FloatRange(min=0), help="Delete pictures older than this.")
 @click.option(

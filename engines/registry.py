@@ -15,9 +15,10 @@ from darkroom.errors import InvalidRequest, Misconfigured, UnknownModel
 from darkroom.settings import Settings
 from engines.base import Engine
 from engines.catalog import Catalog
+from engines.listings import Listings
 
 GROUP = "darkroom.engines"
-LISTING = "GET /api/images/models lists all there are"
+LISTING = "GET /api/images/models?engine=all lists all there are"
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Registry:
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
+        self.listings = Listings()
         #: The engine last made for each name, once for generating and once for editing: it is made
         #: anew only when its configuration changed.
         self._made: dict[str, list[Engine]] = {}
@@ -99,6 +101,7 @@ class Engines:
     def __init__(self, registry: Registry, config: ImagesConfig, operation: Operation) -> None:
         editing = operation is Operation.EDIT
         self.operation = operation
+        self.listings = registry.listings
         self.purpose: Purpose = config.edit if editing else config.generation
         #: The engine used when a request names none. It may not be enabled.
         self.default_engine = self.purpose.engine or config.generation.engine
@@ -136,8 +139,20 @@ class Engines:
         )
 
     def models(self) -> list[Model]:
-        """What all enabled engines offer for this operation; the default engine's come first."""
-        return [model for engine in self.enabled.values() for model in self._offers(engine)]
+        """What all enabled engines offer for this operation; the default engine's come first.
+
+        Asks none of them; `listings.refresh` does.
+        """
+        return [model for engine in self.enabled.values() for model in self.offers(engine)]
+
+    def offers(self, engine: Engine) -> list[Model]:
+        """What one of them offers for this operation, best first."""
+        editing = self.operation is Operation.EDIT
+        return [
+            each
+            for each in self.listings.known(engine)
+            if not editing or each.capabilities.max_input_images
+        ]
 
     def resolve(self, model: str | None = None, engine: str | None = None) -> tuple[str, Model]:
         """The name of the engine that serves a request, and the model it uses.
@@ -174,10 +189,14 @@ class Engines:
         # A model's own id may hold slashes, so the part before the first need not be an engine.
         prefix, _, rest = model.partition("/")
         named = self.enabled.get(prefix) if rest else None
-        if named and any(each.id == rest for each in self._offers(named)):
+        if named and any(each.id == rest for each in self.offers(named)):
             return self._choose(named, rest)
 
         offers = [each for each in self.models() if each.id == model]
+        if not offers and not named:
+            # It may be new, or nobody has asked the engines yet.
+            self.listings.refresh(self.enabled.values())
+            offers = [each for each in self.models() if each.id == model]
         if len(offers) > 1 and offers[0].engine != self.default_engine:
             choices = ", ".join(each.full_id for each in offers)
             raise UnknownModel(
@@ -198,10 +217,9 @@ class Engines:
     def _choose(self, engine: Engine, model_id: str) -> tuple[str, Model]:
         """A model of one engine, by its id or by its full id."""
         name = engine.config.name
-        listed = {each.id for each in engine.models()}
-        if model_id not in listed:
+        if self._listed(engine, model_id) is None:
             model_id = model_id.removeprefix(f"{name}/")
-        model = engine.model(model_id)
+        model = self._listed(engine, model_id) or engine.model(model_id)
         if model is None:
             raise UnknownModel(
                 f"Engine {name!r} has no model {model_id!r}; {LISTING}.", param="model"
@@ -209,18 +227,16 @@ class Engines:
         return name, model
 
     def _first(self, engine: Engine) -> tuple[str, Model]:
-        for model in self._offers(engine):
+        for model in self.offers(engine):
             return engine.config.name, model
         raise Misconfigured(
             f"Engine {engine.config.name!r} lists no model to {self.operation}: set a default"
             " model, or choose another engine."
         )
 
-    def _offers(self, engine: Engine) -> list[Model]:
-        editing = self.operation is Operation.EDIT
-        return [
-            each for each in engine.models() if not editing or each.capabilities.max_input_images
-        ]
+    def _listed(self, engine: Engine, model_id: str) -> Model | None:
+        known = self.listings.known(engine)
+        return next((each for each in known if each.id == model_id), None)
 
     def _why_not(self, name: str) -> str:
         return self._missing.get(name, f"There is no engine {name!r}.")

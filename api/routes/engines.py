@@ -31,7 +31,9 @@ def list_engines() -> list[dict[str, Any]]:
             **_state(name, configured, ailments.get(name)),
             "queued": queued[name],
             "running": busy[name],
-            "models": len(configured.enabled[name].models()) if name in configured.enabled else 0,
+            "models": len(configured.offers(configured.enabled[name]))
+            if name in configured.enabled
+            else 0,
         }
         for name in found.registry.names()
     ]

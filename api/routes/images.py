@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Response
+from werkzeug.datastructures import Headers
 
-from api.answers import preferences, wait_and_answer
+from api.answers import preferences, wait_and_answer, warning_headers
 from api.auth import admins_only, permitted, signed_in
 from api.blueprints import Blueprint
-from api.configuring import check_engines, shown_config, update_config
+from api.configuring import known_engine, shown_config, update_config
+from api.listing import list_models
 from api.orders import Order
 from api.schemas import (
     ConfigSchema,
@@ -17,12 +19,14 @@ from api.schemas import (
     GenerationSchema,
     ImageLinkSchema,
     JobSchema,
+    ModelQuerySchema,
     ModelSchema,
     VerifySchema,
 )
 from api.services import services
 from api.submission import submit
-from darkroom.domain import GENERATE_IMAGES, Model, Operation
+from darkroom.domain import GENERATE_IMAGES
+from engines.checkup import check_engines
 
 images = Blueprint("images", __name__, description="Pictures on request")
 
@@ -58,15 +62,17 @@ def edit(order: Order) -> Response:
 
 @images.get("/models")
 @signed_in
+@images.arguments(ModelQuerySchema, location="query")
 @images.response(200, ModelSchema(many=True))
-@images.problems(401, 503)
-def list_models() -> list[dict[str, Any]]:
-    """The models that can be asked for, the default engine's first."""
-    editable = {each.full_id for each in services().engines(Operation.EDIT).models()}
-    return [
-        _model_view(each, can_edit=each.full_id in editable)
-        for each in services().engines(Operation.GENERATE).models()
-    ]
+@images.problems(400, 401, 503)
+def read_models(query: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Headers]:
+    """The models of the default engine, best first; `engine` names another one, or `all`.
+
+    Engines are asked what they offer, unless they were asked within the last half minute. One that
+    does not answer is named in a `Warning` header, beside what is known of its models.
+    """
+    models, problems = list_models(query.get("engine"), services())
+    return models, warning_headers(problems)
 
 
 @images.get("/config")
@@ -96,14 +102,15 @@ def change_config(changes: Mapping[str, Any]) -> Mapping[str, Any]:
 @images.problems(400, 401, 403, 413, 415, 503)
 def verify(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Ask one engine, or all enabled ones, whether they can be used."""
-    return check_engines(asked.get("engine"), services())
-
-
-def _model_view(model: Model, *, can_edit: bool) -> dict[str, Any]:
-    return {
-        "id": model.full_id,
-        "name": model.name,
-        "engine": model.engine,
-        "can_edit": can_edit,
-        "retired_on": model.retired_on,
-    }
+    name, found = asked.get("engine"), services()
+    return [
+        {
+            "engine": each.engine,
+            "operations": each.operations,
+            "ok": each.is_usable,
+            "detail": each.detail,
+        }
+        for each in check_engines(
+            found.registry, found.config(), None if name is None else known_engine(name, found)
+        )
+    ]

@@ -50,13 +50,13 @@ def test_an_empty_key_removes_it(admin: Caller, storage: Storage) -> None:
     assert storage.config.values()["IMAGES_OPENAI_API_KEY"] == ""
 
 
-def test_a_configured_engine_offers_its_models_at_once(admin: Caller) -> None:
+def test_a_configured_engine_is_ready_at_once(admin: Caller) -> None:
     admin.post(UPDATE, json={"IMAGES_OPENAI_API_KEY": KEY, "IMAGE_GENERATION_ENGINE": "openai"})
 
-    models = admin.get("/api/images/models").json
-
-    assert models[0]["engine"] == "openai"
-    assert {"openai", "builtin"} == {each["engine"] for each in models}
+    assert {each["name"]: each["state"] for each in admin.get("/api/v1/engines/").json} == {
+        "builtin": "ready",
+        "openai": "ready",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""Asks engines whether they can be used, all at the same time."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from darkroom.configuration import ImagesConfig
+from darkroom.domain import Operation
+from darkroom.errors import EngineError, Misconfigured
+from engines.base import Engine
+from engines.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What came of asking one engine."""
+
+    engine: str
+    #: What it is used for as it was asked; an engine whose edits go elsewhere is asked twice.
+    operations: Sequence[Operation]
+    is_usable: bool
+    #: One sentence: what answered, or what is wrong and how to put it right.
+    detail: str
+
+
+def check_engines(
+    registry: Registry, config: ImagesConfig, name: str | None = None
+) -> list[Finding]:
+    """Ask every enabled engine, the default one first, or the one called `name`. Takes up to 10 s.
+
+    One that is asked for by name and not enabled is a finding, too.
+    """
+    uses: dict[Engine, list[Operation]] = {}
+    for operation in Operation:
+        for each in registry.engines(config, operation).enabled.values():
+            if name is None or name == each.config.name:
+                uses.setdefault(each, []).append(operation)
+    if uses:
+        with ThreadPoolExecutor(max_workers=len(uses), thread_name_prefix="checkup") as pool:
+            return list(pool.map(_ask, uses.keys(), uses.values()))
+    return [_not_enabled(registry, config, name)] if name is not None else []
+
+
+def _ask(engine: Engine, operations: Sequence[Operation]) -> Finding:
+    try:
+        detail, is_usable = engine.check(), True
+    except EngineError as error:
+        detail, is_usable = error.detail, False
+    return Finding(
+        engine=engine.config.name, operations=operations, is_usable=is_usable, detail=detail
+    )
+
+
+def _not_enabled(registry: Registry, config: ImagesConfig, name: str) -> Finding:
+    reason = ""
+    try:
+        registry.engines(config).get(name)
+    except Misconfigured as error:
+        reason = error.detail
+    return Finding(engine=name, operations=(), is_usable=False, detail=reason)

@@ -135,6 +135,7 @@ def send_next(engine: str, services: Services) -> None:
                 engine,
                 window=services.window(),
                 running_limit=services.settings.max_running_per_user,
+                in_flight=services.registry.in_flight(engine),
             )
             if not services.queue.send(each)
         ]

@@ -73,6 +73,13 @@ class Registry:
             ) from error
         return driver
 
+    def in_flight(self, name: str) -> int | None:
+        """How many jobs an engine takes at once; None for any number."""
+        try:
+            return self.driver(name).max_in_flight
+        except Misconfigured:
+            return None
+
     def create(self, config: EngineConfig) -> Engine:
         """The engine of that name, configured so. Asks nobody.
 

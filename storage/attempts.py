@@ -7,13 +7,25 @@ Each attempt is kept as a row of its own, with what came of it.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from darkroom.domain import Attempt, ImageRequest, Job, JobError, JobStatus
 from darkroom.errors import LeaseLost
-from storage.database import Database, epoch_now
+from storage.database import Database, epoch_now, hold
 from storage.images import KeptPicture, insert_images
 from storage.records import job_of, request_to_json
 from storage.tables import attempts, engine_health, file_claims, jobs
@@ -30,9 +42,17 @@ class Attempts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def claim(self, job_id: str, *, worker: str, lease_s: float) -> Job | None:
+    def claim(
+        self,
+        job_id: str,
+        *,
+        worker: str,
+        lease_s: float,
+        in_flight: Mapping[str, int] = MappingProxyType({}),
+    ) -> Job | None:
         """Take a queued job for `lease_s` seconds, or None when it is not to be had: somebody
-        else has it, it is not due yet, or its engine rests.
+        else has it, it is not due yet, its engine rests, or has as many jobs as `in_flight` allows
+        engines of that name.
 
         The returned job's `attempt` is the fencing token for every later write.
         """
@@ -40,9 +60,21 @@ class Attempts:
         rests = exists().where(
             engine_health.c.engine == jobs.c.engine, engine_health.c.rests_until.is_not(None)
         )
+        other = jobs.alias("other")
+        held = (
+            select(func.count())
+            .where(
+                text("other.status IN ('running', 'canceling')"), other.c.engine == jobs.c.engine
+            )
+            .select_from(other)
+            .correlate(jobs)
+            .scalar_subquery()
+        )
+        has_room = (or_(jobs.c.engine != engine, held < most) for engine, most in in_flight.items())
         with self._database.writing() as connection:
+            hold(connection, jobs.c.engine, jobs.c.id == job_id, jobs.c.engine.in_(in_flight))
             row = connection.execute(
-                move(job_id, JobStatus.RUNNING, is_due, ~rests)
+                move(job_id, JobStatus.RUNNING, is_due, ~rests, *has_room)
                 .values(
                     attempt=jobs.c.attempt + 1,
                     worker=worker,

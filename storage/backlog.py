@@ -5,6 +5,9 @@ put in order. Interactive jobs go before batches, and within a lane the user who
 recently goes first, then the oldest job. A job is *waiting* until it is handed to Celery and
 *sent* from then on until a worker claims it.
 
+A limit on what runs at once is counted when jobs are taken; `Attempts.claim` counts once more for
+engines, because an id can be in Celery's queues twice.
+
 `take` is called by whoever notices that there may be room: the API when it accepted a job, a worker
 when it finished one, and every worker on a timer. Marking jobs as sent is a compare-and-set, so
 that two of them never take the same job.
@@ -14,6 +17,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 
 from sqlalchemy import (
@@ -77,25 +81,31 @@ class Backlog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def take(self, engine: str, *, window: int, running_limit: int | None = None) -> Sequence[Next]:
+    def take(
+        self,
+        engine: str,
+        *,
+        window: int,
+        running_limit: int | None = None,
+        in_flight: int | None = None,
+    ) -> Sequence[Next]:
         """Mark the next jobs of one engine as sent and return them, in order; send them now.
 
         Each lane may have `window` sent jobs. An owner with `running_limit` jobs running or sent
-        is passed over. An engine that rests gets none.
+        is passed over, and an engine gets no more than make up `in_flight` with those it has. One
+        that rests gets none.
         """
-        chosen: list[Next] = []
+        choose = partial(self._next, engine, window, running_limit, in_flight)
         with self._database.reading() as connection:
-            if self._rests(connection, engine):
-                return []
-            allowances = self._allowances(connection, running_limit)
-            for lane in Lane:
-                room = self._room(connection, engine, lane, window)
-                if room <= 0:
-                    continue
-                for owner_id, job_id in self._choose(connection, engine, lane, room, allowances):
-                    allowances[owner_id] -= 1
-                    chosen.append(Next(id=job_id, engine=engine, lane=lane))
-        return self._mark(chosen) if chosen else []
+            chosen = choose(connection)
+        if not chosen:
+            return []
+        if running_limit is None and in_flight is None:
+            with self._database.writing() as connection:
+                return self._mark(connection, chosen)
+        # Two who count at the same moment would both find room for the last one.
+        with self._database.counting("backlog") as connection:
+            return self._mark(connection, choose(connection))
 
     def put_back(self, job_ids: Collection[str]) -> None:
         """Let sent jobs wait again: they could not be handed over, or must not run now."""
@@ -186,6 +196,28 @@ class Backlog:
                 update(jobs).where(SENT, *conditions).values(sent_at=None)
             ).rowcount
 
+    def _next(
+        self,
+        engine: str,
+        window: int,
+        running_limit: int | None,
+        in_flight: int | None,
+        connection: Connection,
+    ) -> list[Next]:
+        if self._rests(connection, engine):
+            return []
+        chosen: list[Next] = []
+        allowances = self._allowances(connection, running_limit)
+        slots = self._slots(connection, engine, in_flight)
+        for lane in Lane:
+            room = min(self._room(connection, engine, lane, window), slots - len(chosen))
+            if room <= 0:
+                continue
+            for owner_id, job_id in self._choose(connection, engine, lane, room, allowances):
+                allowances[owner_id] -= 1
+                chosen.append(Next(id=job_id, engine=engine, lane=lane))
+        return chosen
+
     def _rests(self, connection: Connection, engine: str) -> bool:
         return bool(
             connection.scalar(
@@ -203,6 +235,13 @@ class Backlog:
         if lane is Lane.BATCH and sent and sent > window // 2:
             return 0
         return window - (sent or 0)
+
+    def _slots(self, connection: Connection, engine: str, limit: int | None) -> int:
+        """How many more jobs of an engine may run or be sent."""
+        if limit is None:
+            return sys.maxsize
+        held = (select(func.count()).where(each, jobs.c.engine == engine) for each in (OWNED, SENT))
+        return limit - sum(connection.scalar(each) or 0 for each in held)
 
     def _choose(
         self,
@@ -255,26 +294,25 @@ class Backlog:
             )
         )
 
-    def _mark(self, chosen: Sequence[Next]) -> Sequence[Next]:
-        with self._database.writing() as connection:
-            rows = connection.execute(
-                update(jobs)
-                .where(jobs.c.id.in_([each.id for each in chosen]), WAITING)
-                .values(sent_at=epoch_now())
-                .returning(jobs.c.id, jobs.c.owner_id)
-            ).all()
-            marked = {row.id: row.owner_id for row in rows}
-            taken = [each for each in chosen if each.id in marked]
-            last_turn = {marked[each.id]: place for place, each in enumerate(taken)}
-            for owner_id, place in sorted(last_turn.items()):
-                # A hair later for each place, so that the next round keeps this one's order.
-                row = upsert(connection, turns).values(
-                    owner_id=owner_id, taken_at=epoch_now() + place * 1e-6
+    def _mark(self, connection: Connection, chosen: Sequence[Next]) -> Sequence[Next]:
+        rows = connection.execute(
+            update(jobs)
+            .where(jobs.c.id.in_([each.id for each in chosen]), WAITING)
+            .values(sent_at=epoch_now())
+            .returning(jobs.c.id, jobs.c.owner_id)
+        ).all()
+        marked = {row.id: row.owner_id for row in rows}
+        taken = [each for each in chosen if each.id in marked]
+        last_turn = {marked[each.id]: place for place, each in enumerate(taken)}
+        for owner_id, place in sorted(last_turn.items()):
+            # A hair later for each place, so that the next round keeps this one's order.
+            row = upsert(connection, turns).values(
+                owner_id=owner_id, taken_at=epoch_now() + place * 1e-6
+            )
+            connection.execute(
+                row.on_conflict_do_update(
+                    index_elements=[turns.c.owner_id],
+                    set_={"taken_at": row.excluded.taken_at},
                 )
-                connection.execute(
-                    row.on_conflict_do_update(
-                        index_elements=[turns.c.owner_id],
-                        set_={"taken_at": row.excluded.taken_at},
-                    )
-                )
+            )
         return taken

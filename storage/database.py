@@ -12,7 +12,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Double, Table, create_engine, event, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Table,
+    create_engine,
+    event,
+    func,
+    literal,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -105,6 +116,13 @@ class Database:
             yield connection
 
     @contextmanager
+    def counting(self, what: str) -> Iterator[Connection]:
+        """A transaction as in `writing`, for what holds only while nobody else counts `what`."""
+        with self.writing() as connection:
+            hold(connection, literal(what))
+            yield connection
+
+    @contextmanager
     def _turn_to_write(self) -> Iterator[None]:
         if self._writers is None:
             yield
@@ -123,6 +141,19 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def hold(
+    connection: Connection, name: ColumnElement[str], *conditions: ColumnElement[bool]
+) -> None:
+    """Be the only transaction that holds `name` until this one ends; not where a condition fails.
+
+    On SQLite every write transaction is the only one already.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(
+            select(func.pg_advisory_xact_lock(func.hashtext(name))).where(*conditions)
+        )
 
 
 def upsert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:

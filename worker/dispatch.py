@@ -32,6 +32,8 @@ class Dispatcher:
     #: Hands one job's id to its queue. Raises Unavailable.
     send: Callable[[Next], None]
     running_limit: int | None = None
+    #: How many jobs an engine takes at once; None for any number.
+    in_flight: Callable[[str], int | None] = lambda engine: None
 
     def top_up(self, engines: Iterable[str]) -> None:
         """Send what is next for these engines."""
@@ -39,7 +41,12 @@ class Dispatcher:
             window = bus.window(self.broker)
             for engine in engines:
                 self._send(
-                    self.backlog.take(engine, window=window, running_limit=self.running_limit)
+                    self.backlog.take(
+                        engine,
+                        window=window,
+                        running_limit=self.running_limit,
+                        in_flight=self.in_flight(engine),
+                    )
                 )
         except redis.RedisError as error:
             log.warning("broker out of reach", reason=str(error))

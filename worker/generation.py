@@ -5,9 +5,9 @@ through the attempt that owns it, or its lease runs out and another worker takes
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Self, TypeVar
 
@@ -55,6 +55,8 @@ class Studio:
     aftermath: Aftermath
     #: Hands the next jobs of an engine to the queue, now that a slot falls free.
     top_up: Callable[[str], None]
+    #: How many jobs the engines that have such a limit take at once.
+    in_flight: Mapping[str, int] = field(default_factory=dict)
     #: Longest one attempt may take, in seconds.
     timeout_s: float
     #: Waits; returns early, with True, when the process stops.
@@ -69,7 +71,11 @@ def run_job(job_id: str, studio: Studio) -> None:
     """
     leases = studio.leases
     claim = partial(
-        studio.storage.attempts.claim, job_id, worker=leases.worker, lease_s=leases.lease_s
+        studio.storage.attempts.claim,
+        job_id,
+        worker=leases.worker,
+        lease_s=leases.lease_s,
+        in_flight=studio.in_flight,
     )
     job = _insist(claim, studio)
     if job is None:

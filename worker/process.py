@@ -61,6 +61,7 @@ class WorkerProcess:
             broker=self._broker,
             send=send,
             running_limit=settings.max_running_per_user,
+            in_flight=self._registry.in_flight,
         )
         self._aftermath = Aftermath(
             storage=self._storage,
@@ -84,6 +85,11 @@ class WorkerProcess:
             announce_change=self._announce_change,
             aftermath=self._aftermath,
             top_up=self._top_up,
+            in_flight={
+                name: most
+                for name in self._registry.names()
+                if (most := self._registry.in_flight(name)) is not None
+            },
             timeout_s=settings.job_timeout_s,
             pause=self._gave_up.wait,
         )

@@ -1,0 +1,96 @@
+"""Limits on what runs at once hold, however many workers count at the same moment."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from darkroom.domain import JobStatus, Lane
+from storage import Storage
+from tests.storage.builders import queued, running, sent, shown, status_of
+
+ONE = {"builtin": 1}
+
+
+def at_once(work: Callable[[int], object], count: int = 8) -> None:
+    """Do `work` in so many threads, started together."""
+    barrier = Barrier(count)
+
+    def start(number: int) -> None:
+        barrier.wait()
+        work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        for each in [pool.submit(start, number) for number in range(count)]:
+            each.result()
+
+
+def test_an_engine_is_sent_no_more_than_it_takes(storage: Storage, owner_id: str) -> None:
+    running(storage, owner_id)
+    for lane in Lane:
+        for _ in range(3):
+            queued(storage, owner_id, lane=lane)
+
+    assert len(sent(storage, in_flight=3)) == 2
+    assert sent(storage, in_flight=3) == []
+
+
+def test_an_engine_with_one_slot_gets_the_next_job_when_the_first_is_done(
+    storage: Storage, owner_id: str
+) -> None:
+    first = running(storage, owner_id)
+    second = queued(storage, owner_id)
+    assert sent(storage, in_flight=1) == []
+
+    shown(storage, first)
+
+    assert sent(storage, in_flight=1) == [second.id]
+
+
+def test_a_job_is_not_claimed_while_its_engine_is_full(storage: Storage, owner_id: str) -> None:
+    first, second = queued(storage, owner_id), queued(storage, owner_id)
+    held = storage.attempts.claim(first.id, worker="w1", lease_s=30, in_flight=ONE)
+    assert held is not None
+
+    assert storage.attempts.claim(second.id, worker="w2", lease_s=30, in_flight=ONE) is None
+    assert status_of(storage, second) is JobStatus.QUEUED
+
+    shown(storage, held)
+    assert storage.attempts.claim(second.id, worker="w2", lease_s=30, in_flight=ONE) is not None
+
+
+def test_one_engines_limit_is_not_anothers(storage: Storage, owner_id: str) -> None:
+    running(storage, owner_id, engine="builtin")
+    other = queued(storage, owner_id, engine="openai")
+
+    assert storage.attempts.claim(other.id, worker="w1", lease_s=30, in_flight=ONE) is not None
+
+
+@pytest.mark.parametrize("limit", [{"in_flight": 3}, {"running_limit": 3}])
+def test_takers_at_the_same_moment_pass_no_limit(
+    storage: Storage, owner_id: str, limit: dict[str, Any]
+) -> None:
+    for _ in range(20):
+        queued(storage, owner_id)
+    taken: list[str] = []
+
+    at_once(lambda _: taken.extend(sent(storage, **limit)))
+
+    assert len(taken) == len(set(taken)) == 3
+
+
+def test_claims_at_the_same_moment_pass_no_limit(storage: Storage, owner_id: str) -> None:
+    jobs = [queued(storage, owner_id) for _ in range(8)]
+    claimed: list[str] = []
+
+    def claim(number: int) -> None:
+        job = storage.attempts.claim(
+            jobs[number].id, worker=f"w{number}", lease_s=30, in_flight=ONE
+        )
+        claimed.extend([job.id] if job else [])
+
+    at_once(claim)
+
+    assert len(claimed) == 1

@@ -363,8 +363,8 @@ class Model:
 class Progress(Protocol):
     """How an engine tells what it is doing.
 
-    Call it often; it is cheap. It raises `Canceled` or `LeaseLost` when the work must stop,
-    and the engine then cleans up after itself and lets the exception pass.
+    Call it often; it is cheap. It raises `Canceled`, `LeaseLost` or `DeadlineExceeded` when the
+    work must stop, and the engine then cleans up after itself and lets the exception pass.
     """
 
     def __call__(

@@ -39,8 +39,10 @@ LEASE_LOST = "lease_lost"
 class Attempts:
     """Workers' hold on jobs, and the record of it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *conditions: ColumnElement[bool]) -> None:
         self._database = database
+        #: What must be true of a held job for a write to it, besides that it is held.
+        self._conditions = conditions
 
     def claim(
         self,
@@ -144,7 +146,7 @@ class Attempts:
             values["upstream_id"] = upstream_id
         with self._database.writing() as connection:
             changed = connection.execute(
-                update(jobs).where(*_held(held), jobs.c.status.in_(OWNED)).values(values)
+                update(jobs).where(*self._held(held)).values(values)
             ).rowcount
         if not changed:
             raise LeaseLost(f"Job {held.id} is not owned by attempt {held.attempt} any more.")
@@ -239,6 +241,11 @@ class Attempts:
         with self._database.reading() as connection:
             return [job_of(row) for row in connection.execute(query)]
 
+    def if_expired(self) -> "Attempts":
+        """The same for whoever found jobs with an expired lease: a write changes nothing, and
+        says so, when the worker has renewed its lease since."""
+        return Attempts(self._database, jobs.c.lease_until < epoch_now())
+
     def of_job(self, job_id: str) -> Sequence[Attempt]:
         """Every try at a job, in order."""
         with self._database.reading() as connection:
@@ -270,7 +277,7 @@ class Attempts:
         **values: Any,
     ) -> bool:
         row = connection.execute(
-            move(held.id, status, *_held(held))
+            move(held.id, status, *self._held(held))
             .values(finished_at=epoch_now(), lease_until=None, **values)
             .returning(jobs.c.id)
         ).one_or_none()
@@ -290,7 +297,7 @@ class Attempts:
         **values: Any,
     ) -> bool:
         row = connection.execute(
-            move(held.id, JobStatus.QUEUED, *_held(held))
+            move(held.id, JobStatus.QUEUED, *self._held(held))
             .values(
                 lease_until=None,
                 worker=None,
@@ -305,6 +312,14 @@ class Attempts:
         _end_attempt(connection, held, outcome, detail)
         return True
 
+    def _held(self, job: Job) -> tuple[ColumnElement[bool], ...]:
+        return (
+            jobs.c.id == job.id,
+            jobs.c.attempt == job.attempt,
+            jobs.c.status.in_(OWNED),
+            *self._conditions,
+        )
+
 
 def _end_attempt(connection: Connection, held: Job, outcome: str, detail: str | None) -> None:
     connection.execute(
@@ -312,7 +327,3 @@ def _end_attempt(connection: Connection, held: Job, outcome: str, detail: str | 
         .where(attempts.c.job_id == held.id, attempts.c.number == held.attempt)
         .values(ended_at=epoch_now(), outcome=outcome, detail=detail)
     )
-
-
-def _held(job: Job) -> tuple[ColumnElement[bool], ...]:
-    return (jobs.c.id == job.id, jobs.c.attempt == job.attempt, jobs.c.status.in_(OWNED))

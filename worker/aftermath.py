@@ -14,7 +14,7 @@ from darkroom.domain import Job, JobError, JobStatus
 from darkroom.errors import EngineError, Misconfigured, OutcomeUnknown, WorkersDied
 from engines.base import Engine
 from storage import Storage
-from storage.attempts import HANDED_BACK, LEASE_LOST
+from storage.attempts import HANDED_BACK, LEASE_LOST, Attempts
 from worker.fallback import Fallbacks
 from worker.outcomes import (
     ANOTHER_ENGINE_COULD,
@@ -63,7 +63,8 @@ class Aftermath:
         if delay_s is None:
             return self.storage.attempts.fail(job, recorded(error))
         log.info("job tries again", code=error.code, delay_s=round(delay_s, 1))
-        return self._wait_again(
+        return _wait_again(
+            self.storage.attempts,
             job,
             outcome=error.code,
             detail=error.detail,
@@ -72,42 +73,30 @@ class Aftermath:
         )
 
     def lost(self, job: Job) -> bool:
-        """Its worker gave no sign of life for longer than its lease."""
+        """Its worker gave no sign of life for longer than its lease.
+
+        One that gave a sign since the job was read keeps it.
+        """
+        attempts = self.storage.attempts.if_expired()
         if job.status is JobStatus.CANCELING:
-            return self.storage.attempts.cancel_held(job)
+            return attempts.cancel_held(job)
         if self._may_be_paid_for(job):
-            return self._outcome_unknown(job, "The worker died")
+            return attempts.fail(job, _outcome_unknown("The worker died"))
         if self._tries(job) + 1 >= self.policy.max_attempts:
             died = WorkersDied(
                 f"The worker died in each of {job.attempt} attempts; the workers' logs say why."
             )
-            return self.storage.attempts.fail(job, recorded(died))
-        return self._wait_again(job, outcome=LEASE_LOST, detail=f"{job.worker} died")
+            return attempts.fail(job, recorded(died))
+        return _wait_again(attempts, job, outcome=LEASE_LOST, detail=f"{job.worker} died")
 
     def interrupted(self, job: Job) -> bool:
         """Its worker is stopping and cannot wait for the end."""
-        if self.storage.attempts.cancel_held(job):
+        attempts = self.storage.attempts
+        if attempts.cancel_held(job):
             return True
         if self._may_be_paid_for(job):
-            return self._outcome_unknown(job, "The worker was stopped")
-        return self._wait_again(job, outcome=HANDED_BACK, detail="The worker was stopped.")
-
-    def _wait_again(
-        self,
-        job: Job,
-        *,
-        outcome: str,
-        detail: str,
-        delay_s: float = 0.0,
-        is_run_over: bool = False,
-    ) -> bool:
-        attempts = self.storage.attempts
-        if attempts.hand_back(
-            job, outcome=outcome, detail=detail, delay_s=delay_s, is_run_over=is_run_over
-        ):
-            return False
-        # It may be that it is being canceled, which ends here just as well.
-        return attempts.cancel_held(job)
+            return attempts.fail(job, _outcome_unknown("The worker was stopped"))
+        return _wait_again(attempts, job, outcome=HANDED_BACK, detail="The worker was stopped.")
 
     def _rerouted(self, job: Job, error: EngineError) -> bool:
         other = self.fallbacks.find(job, error.code)
@@ -126,13 +115,6 @@ class Aftermath:
             request=other.request,
             warning=other.warning,
         )
-
-    def _outcome_unknown(self, job: Job, what: str) -> bool:
-        unknown = OutcomeUnknown(
-            f"{what} during a call that may have been charged, so it is not repeated. Check the"
-            " engine's own usage page, then send the request again."
-        )
-        return self.storage.attempts.fail(job, recorded(unknown))
 
     def _may_be_paid_for(self, job: Job) -> bool:
         """Whether another attempt could pay for the same pictures a second time."""
@@ -174,3 +156,29 @@ def recorded(error: EngineError) -> JobError:
         upstream_code=error.upstream_code,
         upstream_request_id=error.upstream_request_id,
     )
+
+
+def _outcome_unknown(what: str) -> JobError:
+    return recorded(
+        OutcomeUnknown(
+            f"{what} during a call that may have been charged, so it is not repeated. Check the"
+            " engine's own usage page, then send the request again."
+        )
+    )
+
+
+def _wait_again(
+    attempts: Attempts,
+    job: Job,
+    *,
+    outcome: str,
+    detail: str,
+    delay_s: float = 0.0,
+    is_run_over: bool = False,
+) -> bool:
+    if attempts.hand_back(
+        job, outcome=outcome, detail=detail, delay_s=delay_s, is_run_over=is_run_over
+    ):
+        return False
+    # It may be that it is being canceled, which ends here just as well.
+    return attempts.cancel_held(job)

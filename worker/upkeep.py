@@ -94,11 +94,12 @@ class Upkeep:
     def _recover(self) -> None:
         """Decide what becomes of jobs whose worker gave no sign of life."""
         for job in self.storage.attempts.with_expired_lease():
+            is_finished = self.aftermath.lost(job)
+            if not is_finished and self.storage.jobs.get(job.id).worker == job.worker:
+                # It renewed its lease, or ended the job itself, since we looked.
+                continue
             log.warning("lease expired", job_id=job.id, attempt=job.attempt, lost=job.worker)
-            if self.aftermath.lost(job):
-                self.announce(job.id)
-            else:
-                self.announce_change(job.id)
+            (self.announce if is_finished else self.announce_change)(job.id)
             self._drop_preview(job)
 
     def _drop_preview(self, job: Job) -> None:

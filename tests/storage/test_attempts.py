@@ -100,3 +100,20 @@ def test_a_late_end_does_not_rewrite_what_is_recorded(storage: Storage, owner_id
 
 def test_a_job_nobody_took_has_no_attempts(storage: Storage, owner_id: str) -> None:
     assert storage.attempts.of_job(queued(storage, owner_id).id) == []
+
+
+@pytest.mark.parametrize("lease_s", [-1, 30])
+def test_a_job_is_taken_from_its_worker_only_while_its_lease_is_expired(
+    storage: Storage, owner_id: str, lease_s: float
+) -> None:
+    failed, waiting, canceled = (running(storage, owner_id, lease_s=lease_s) for _ in range(3))
+    storage.jobs.request_cancel(canceled.id)
+    attempts = storage.attempts.if_expired()
+
+    taken = {
+        attempts.fail(failed, AN_ERROR),
+        attempts.hand_back(waiting),
+        attempts.cancel_held(canceled),
+    }
+
+    assert taken == {lease_s < 0}

@@ -18,8 +18,9 @@ from darkroom.errors import (
 )
 from storage import Storage
 from storage.health import FAILURES_TO_REST
-from tests.worker.doubles import PATIENT, an_aftermath
+from tests.worker.doubles import IMPATIENT, PATIENT, an_aftermath
 from worker.aftermath import Aftermath
+from worker.outcomes import Policy
 
 Submit = Callable[..., Job]
 Hold = Callable[..., Job]
@@ -49,10 +50,10 @@ def aftermath(storage: Storage) -> Aftermath:
 
 @pytest.fixture
 def hold(storage: Storage, submit: Submit) -> Hold:
-    """A job in the hands of worker w1."""
+    """A job in the hands of worker w1, whose lease ran out: only `lost` asks for that."""
 
     def make(**rest: object) -> Job:
-        held = storage.attempts.claim(submit(**rest).id, worker="w1", lease_s=30)
+        held = storage.attempts.claim(submit(**rest).id, worker="w1", lease_s=-1)
         assert held is not None
         return held
 
@@ -63,7 +64,7 @@ def again(storage: Storage, job: Job) -> Job:
     """The next attempt at a job, once its delay is over."""
     with storage.database.writing() as connection:
         connection.exec_driver_sql("UPDATE jobs SET not_before = NULL")
-    held = storage.attempts.claim(job.id, worker="w1", lease_s=30)
+    held = storage.attempts.claim(job.id, worker="w1", lease_s=-1)
     assert held is not None
     return held
 
@@ -247,6 +248,24 @@ def test_a_dead_workers_job_that_was_being_canceled_ends_canceled(
     assert outcome(storage, job) == (CANCELED, None, "canceled")
 
 
+@pytest.mark.parametrize("is_canceling", [False, True])
+@pytest.mark.parametrize(
+    ("engine", "policy"), [("scripted", PATIENT), ("scripted", IMPATIENT), ("paid", PATIENT)]
+)
+def test_a_job_whose_lease_was_renewed_after_it_was_read_is_not_lost(
+    storage: Storage, hold: Hold, engine: str, policy: Policy, is_canceling: bool
+) -> None:
+    job = hold(engine=engine)
+    if is_canceling:
+        job = storage.jobs.request_cancel(job.id)
+    storage.attempts.renew("w1", {job.id: job.attempt}, lease_s=30)
+    renewed = storage.jobs.get(job.id)
+
+    assert not an_aftermath(storage, policy=policy).lost(job)
+
+    assert storage.jobs.get(job.id) == renewed
+
+
 @pytest.mark.parametrize("end", [lost, interrupted, busy])
 @pytest.mark.parametrize("engine", ["scripted", "paid"])
 def test_an_attempt_that_lost_its_job_decides_nothing(
@@ -254,7 +273,7 @@ def test_an_attempt_that_lost_its_job_decides_nothing(
 ) -> None:
     stale = hold(engine=engine)
     storage.attempts.hand_back(stale)
-    current = storage.attempts.claim(stale.id, worker="w2", lease_s=30)
+    current = storage.attempts.claim(stale.id, worker="w2", lease_s=-1)
 
     assert not end(aftermath, stale)
 

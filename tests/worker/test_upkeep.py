@@ -92,6 +92,26 @@ def test_a_job_of_a_living_worker_is_left_alone(
     assert storage.jobs.get(job.id) == held
 
 
+def test_a_job_whose_lease_is_renewed_during_a_round_goes_on_undisturbed(
+    storage: Storage, caretaker: Caretaker, lose: Callable[..., Job]
+) -> None:
+    lost, alive = lose(), lose()
+    storage.gallery.keep_preview(alive.id, b"half a lighthouse")
+
+    def announce_change(job_id: str) -> None:
+        caretaker.changed.append(job_id)
+        storage.attempts.renew("dead", {alive.id: alive.attempt}, lease_s=30)
+
+    caretaker.upkeep.announce_change = announce_change
+
+    caretaker.round()
+
+    goes_on = storage.jobs.get(alive.id)
+    assert (goes_on.status, goes_on.attempt) == (JobStatus.RUNNING, 1)
+    assert storage.gallery.has_preview(alive.id)
+    assert caretaker.changed == [lost.id]
+
+
 def test_files_of_a_dead_worker_are_removed(
     storage: Storage, caretaker: Caretaker, lose: Callable[..., Job]
 ) -> None:

@@ -107,7 +107,7 @@ class WorkerProcess:
             limits=Limits(
                 days=settings.keep_images_days, mb_per_user=settings.keep_images_mb_per_user
             ),
-            turn_s=self._upkeep_every_s * 0.8,
+            every_s=self._upkeep_every_s,
         )
 
     def run_job(self, job_id: str) -> None:

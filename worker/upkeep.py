@@ -48,45 +48,64 @@ class Upkeep:
     worker: str
     lease_s: float
     limits: Limits
-    #: How long one round keeps the others from doing the same, in seconds.
-    turn_s: float
+    #: The pause between two rounds, in seconds.
+    every_s: float
+    #: The wall clock, because leases run out by it: it goes on while a machine sleeps.
+    clock: Callable[[], float] = time.time
     #: Not before this (monotonic seconds) are leases called expired: while the database was away
-    #: nobody could renew them, and it may have been away just before we started.
+    #: or the machine slept nobody could renew them, which may have been just before we started.
     _trust_leases_from: float = field(init=False)
+    #: When the next round should begin, by `clock`.
+    _due_at: float = field(init=False)
 
     def __post_init__(self) -> None:
         self._distrust_leases()
+        self._due_at = self.clock() + self.every_s
 
     def round(self) -> None:
         """Do everything once."""
         try:
-            # Before the turn: an outage counts for those who have none, too.
+            # Before the turn: an outage or a sleep counts for those who have none, too.
             self.storage.database.check()
+            self._distrust_if_late(self._due_at)
             if not self._has_turn():
                 return
-            began = time.monotonic()
-            for job_id in self.storage.jobs.expire():
+            began = self.clock()
+            expired = self.storage.jobs.expire()
+            # Who locked the database for so long kept everybody from renewing.
+            self._distrust_if_late(began)
+            for job_id in expired:
                 self.announce(job_id)
-            if time.monotonic() - began > self.lease_s / 3:
-                # Who locked the database for so long kept everybody from renewing.
-                self._distrust_leases()
             if time.monotonic() >= self._trust_leases_from:
                 self._recover()
-            self._release_abandoned()
             self._visit_the_sick()
             self.dispatcher.find_lost(self.engine_names())
             self.dispatcher.top_up(self.engine_names())
+            began = self.clock()
+            self._release_abandoned()
             prune_in_turn(self.storage, self.broker, self.limits)
+            # So do we, when the store is slow: files are deleted while the database is locked.
+            self._distrust_if_late(began)
         except Unavailable as error:
             log.warning("upkeep put off", reason=error.detail)
+            self._distrust_leases()
+        finally:
+            self._due_at = self.clock() + self.every_s
+
+    def _distrust_if_late(self, due_at: float) -> None:
+        """Hearts beat every third of a lease, so that being less late than that ends none."""
+        if self.clock() - due_at > self.lease_s / 3:
+            log.warning("leases are given time", late_s=round(self.clock() - due_at, 1))
             self._distrust_leases()
 
     def _distrust_leases(self) -> None:
         self._trust_leases_from = time.monotonic() + self.lease_s
 
     def _has_turn(self) -> bool:
+        # Shorter than the pause, so that whoever had it last is not kept from its next one.
+        lasts_s = self.every_s * 0.8
         try:
-            return bool(self.broker.set(LOCK, self.worker, nx=True, px=int(self.turn_s * 1000)))
+            return bool(self.broker.set(LOCK, self.worker, nx=True, px=int(lasts_s * 1000)))
         except redis.RedisError:
             # Leases must be recovered without a broker too.
             return True

@@ -88,6 +88,13 @@ class Part:
         """Ask it to stop."""
         os.kill(self.pid, signal.SIGTERM)
 
+    def freeze(self) -> None:
+        """Let it do nothing, as when its machine sleeps, until it is thawed."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
     def exit_code(self) -> int:
         """Its exit code, once it has ended."""
         assert self._process is not None

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from threading import Event
 
 import pytest
 
@@ -38,6 +39,26 @@ def test_a_job_whose_worker_is_killed_runs_again_within_three_leases(cluster: Cl
     assert job.status is JobStatus.SUCCEEDED
     assert (first.outcome, second.outcome) == ("lease_lost", "succeeded")
     assert second.started_at - killed_at <= 3 * LEASE_S
+
+
+@pytest.mark.timeout(120)
+def test_jobs_stay_with_workers_that_all_slept_for_longer_than_a_lease(cluster: Cluster) -> None:
+    slept_s = 1.5 * LEASE_S
+    job_ids = [cluster.submit(prompt=f"a ship [latency={2 * slept_s}]") for _ in range(8)]
+    for job_id in job_ids:
+        cluster.holder(job_id)
+
+    first, second = cluster.workers
+    first.freeze()
+    second.freeze()
+    Event().wait(slept_s)
+    first.thaw()
+    # Nobody wakes at the same moment: the first finds that the second's leases ran out.
+    Event().wait(LEASE_S / 2)
+    second.thaw()
+
+    jobs = cluster.all_finished(job_ids)
+    assert {(job.status, job.attempt) for job in jobs} == {(JobStatus.SUCCEEDED, 1)}
 
 
 @pytest.mark.timeout(120)

@@ -1,5 +1,6 @@
 """What every test of the worker may ask for."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from storage.migrations import upgrade
 from storage.retention import Limits
 from tests.worker.doubles import (
     PATIENT,
+    ROUND_EVERY_S,
     Caretaker,
     OutageDatabase,
     OutageFiles,
@@ -109,6 +111,7 @@ def hire(
         fallbacks: Mapping[str, str] | None = None,
         engine: Callable[[str], Engine] = lambda name: ScriptedEngine(),
         limits: Limits = Limits(days=None, mb_per_user=None),  # noqa: B008 - frozen
+        clock: Callable[[], float] = time.time,
     ) -> Caretaker:
         announced: list[Job] = []
         changed: list[str] = []
@@ -124,7 +127,8 @@ def hire(
             worker="w2",
             lease_s=lease_s,
             limits=limits,
-            turn_s=60,
+            every_s=ROUND_EVERY_S,
+            clock=clock,
         )
         return Caretaker(upkeep, redis_server, broker, announced, changed)
 

@@ -229,6 +229,20 @@ class Queue:
 
 
 @dataclass
+class Clock:
+    """A wall clock that a test turns on."""
+
+    now: float = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+#: The pause between two rounds of upkeep, in seconds.
+ROUND_EVERY_S = 60.0
+
+
+@dataclass
 class Caretaker:
     """One worker's upkeep, with all that it told."""
 

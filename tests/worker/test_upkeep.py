@@ -4,10 +4,21 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import fakeredis
+import pytest
+from sqlalchemy import event
 
 from darkroom.domain import Job, JobStatus
 from storage import Storage
-from tests.worker.doubles import PATIENT, Caretaker, OutageDatabase, OutageFiles, Queue, a_picture
+from tests.worker.doubles import (
+    PATIENT,
+    ROUND_EVERY_S,
+    Caretaker,
+    Clock,
+    OutageDatabase,
+    OutageFiles,
+    Queue,
+    a_picture,
+)
 from worker.upkeep import LOCK
 
 Submit = Callable[..., Job]
@@ -184,6 +195,100 @@ def test_leases_that_were_given_time_are_recovered_in_the_end(
     caretaker.round()
 
     assert storage.jobs.get(job.id).status is JobStatus.QUEUED
+
+
+LEASE_S = 30.0
+
+#: How much later than usual a round may be, in seconds.
+TOLERATED_S = LEASE_S / 3
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def trusting(hire: Callable[..., Caretaker], clock: Clock) -> Caretaker:
+    """The upkeep of a worker that has been there for long enough to trust all leases."""
+    caretaker = hire(clock=clock)
+    caretaker.upkeep.lease_s = LEASE_S
+    return caretaker
+
+
+@pytest.mark.parametrize("has_turn", [True, False])
+def test_leases_are_given_time_after_everybody_slept(
+    storage: Storage,
+    trusting: Caretaker,
+    clock: Clock,
+    lose: Callable[..., Job],
+    broker: fakeredis.FakeRedis,
+    has_turn: bool,
+) -> None:
+    job = lose()
+    clock.now += ROUND_EVERY_S + TOLERATED_S + 1
+    if not has_turn:
+        broker.set(LOCK, "w3")
+
+    trusting.upkeep.round()
+    clock.now += ROUND_EVERY_S
+    trusting.round()
+
+    assert storage.jobs.get(job.id) == job
+
+
+def test_a_round_that_is_a_little_late_trusts_leases(
+    storage: Storage, trusting: Caretaker, clock: Clock, lose: Callable[..., Job]
+) -> None:
+    job = lose()
+    clock.now += ROUND_EVERY_S + TOLERATED_S - 1
+
+    trusting.round()
+
+    assert storage.jobs.get(job.id).status is JobStatus.QUEUED
+
+
+def test_leases_are_given_time_after_the_database_was_locked_for_long(
+    storage: Storage,
+    trusting: Caretaker,
+    clock: Clock,
+    lose: Callable[..., Job],
+    database: OutageDatabase,
+) -> None:
+    job = lose()
+
+    def wait_for_the_lock(connection: object) -> None:
+        clock.now += TOLERATED_S + 1
+
+    event.listen(database.engine, "begin", wait_for_the_lock)
+    trusting.round()
+
+    assert storage.jobs.get(job.id) == job
+
+
+def test_leases_are_given_time_after_files_were_slow_to_delete(
+    storage: Storage,
+    trusting: Caretaker,
+    clock: Clock,
+    lose: Callable[..., Job],
+    files: OutageFiles,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage.gallery.keep(lose(), [a_picture()])
+    delete = files.delete
+
+    def delete_slowly(key: str) -> None:
+        clock.now += TOLERATED_S + 1
+        delete(key)
+
+    monkeypatch.setattr(files, "delete", delete_slowly)
+    trusting.round()
+    job = lose()
+    clock.now += ROUND_EVERY_S
+
+    trusting.round()
+
+    assert storage.jobs.get(job.id) == job
 
 
 def test_a_round_is_spared_while_another_worker_does_one(

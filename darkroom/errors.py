@@ -32,7 +32,8 @@ DarkroomError
 ├── Unavailable               a part of Darkroom itself is out of reach for now
 └── Interrupted               the work was stopped on purpose
     ├── Canceled              someone asked for it
-    └── LeaseLost             another worker owns the job now
+    ├── LeaseLost             another worker owns the job now
+    └── WorkerStops           the worker took the job too late to begin it
 ```
 
 `code` is stable and part of the API. `detail` is one sentence for a person: the cause, then the
@@ -319,3 +320,10 @@ class LeaseLost(Interrupted):
 
     code = "lease_lost"
     title = "Lease lost"
+
+
+class WorkerStops(Interrupted):
+    """The worker took the job while it was stopping; it must go back before it is begun."""
+
+    code = "worker_stops"
+    title = "Worker stops"

@@ -98,6 +98,12 @@ class Aftermath:
             return attempts.fail(job, _outcome_unknown("The worker was stopped"))
         return _wait_again(attempts, job, outcome=HANDED_BACK, detail="The worker was stopped.")
 
+    def not_begun(self, job: Job) -> bool:
+        """Its worker was stopping already when it took the job: this attempt drew nothing."""
+        return _wait_again(
+            self.storage.attempts, job, outcome=HANDED_BACK, detail="The worker was stopped."
+        )
+
     def _rerouted(self, job: Job, error: EngineError) -> bool:
         other = self.fallbacks.find(job, error.code)
         if other is None:

@@ -21,6 +21,7 @@ from darkroom.errors import (
     EngineFailed,
     LeaseLost,
     Unavailable,
+    WorkerStops,
 )
 from engines.base import Engine, Task
 from storage import Storage
@@ -91,6 +92,7 @@ def run_job(job_id: str, studio: Studio) -> None:
         _always_ended(job, studio) as end,
     ):
         try:
+            lease.check()
             pictures = _draw(job, reporter, studio)
             end(lambda: _keep(job, pictures, studio))
         except EngineError as error:
@@ -102,6 +104,8 @@ def run_job(job_id: str, studio: Studio) -> None:
         except LeaseLost as lost:
             log.warning("job lost", reason=lost.detail)
             end(lambda: False)
+        except WorkerStops:
+            end(lambda: studio.aftermath.not_begun(job))
     studio.top_up(job.engine)
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import structlog
 
 from darkroom.domain import Job
-from darkroom.errors import Canceled, Interrupted, LeaseLost, Unavailable
+from darkroom.errors import Canceled, Interrupted, LeaseLost, Unavailable, WorkerStops
 from storage.attempts import Attempts
 
 log = structlog.get_logger(__name__)
@@ -26,7 +26,7 @@ class Lease:
         self._verdict: Interrupted | None = None
 
     def check(self) -> None:
-        """Raises Canceled or LeaseLost once the work must stop."""
+        """Raises Canceled, LeaseLost or WorkerStops once the work must stop."""
         if self._verdict is not None:
             raise self._verdict
 
@@ -42,6 +42,7 @@ class Leases:
         self.lease_s = lease_s
         self._attempts = attempts
         self._held: dict[str, Lease] = {}
+        self._is_closed = False
         self._lock = threading.Lock()
 
     @contextmanager
@@ -50,6 +51,8 @@ class Leases:
         lease = Lease(job)
         with self._lock:
             self._held[job.id] = lease
+            if self._is_closed:
+                lease.end(WorkerStops("This worker is stopping."))
         try:
             yield lease
         finally:
@@ -61,6 +64,13 @@ class Leases:
     def held(self) -> list[Lease]:
         """The jobs this process owns right now."""
         with self._lock:
+            return list(self._held.values())
+
+    def close(self) -> list[Lease]:
+        """Begin nothing any more: returns the jobs this process owns, and every later one is told
+        to stop as soon as it is held."""
+        with self._lock:
+            self._is_closed = True
             return list(self._held.values())
 
     def look_for_cancels(self) -> None:

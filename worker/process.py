@@ -146,8 +146,8 @@ class WorkerProcess:
         limit = time.monotonic() + self._settings.stop_s
         while self._leases.held() and time.monotonic() < limit:
             self._stopping.wait(0.05)
-        # Listed first: those that wait for storage let go of their leases once they are told.
-        unfinished = self._leases.held()
+        # First, because those that wait for storage let go of their leases once they are told.
+        unfinished = self._leases.close()
         self._gave_up.set()
         for lease in unfinished:
             job = lease.job

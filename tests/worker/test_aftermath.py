@@ -39,6 +39,10 @@ def interrupted(aftermath: Aftermath, job: Job) -> bool:
     return aftermath.interrupted(job)
 
 
+def not_begun(aftermath: Aftermath, job: Job) -> bool:
+    return aftermath.not_begun(job)
+
+
 def busy(aftermath: Aftermath, job: Job) -> bool:
     return aftermath.failed(job, EngineBusy("Not now."))
 
@@ -201,6 +205,20 @@ def test_a_job_without_its_worker_is_repeated_where_nobody_pays_twice(
     assert is_finished is (wanted is FAILED)
 
 
+@pytest.mark.parametrize("engine", ["scripted", "paid", "resuming", "unheard-of"])
+@pytest.mark.parametrize("upstream_id", [None, "run-7"])
+def test_a_job_that_was_not_begun_waits_again_with_the_run_of_the_attempt_before(
+    storage: Storage, aftermath: Aftermath, hold: Hold, engine: str, upstream_id: str | None
+) -> None:
+    job = hold(engine=engine)
+    storage.attempts.note(job, upstream_id=upstream_id)
+
+    assert not aftermath.not_begun(job)
+
+    assert outcome(storage, job) == (QUEUED, None, "handed_back")
+    assert storage.jobs.get(job.id).upstream_id == upstream_id
+
+
 @pytest.mark.parametrize("end", [lost, interrupted])
 def test_a_paid_job_is_repeated_where_the_admin_allows_it(
     storage: Storage, hold: Hold, end: End
@@ -225,7 +243,7 @@ def test_a_job_whose_workers_die_is_given_up(
     assert outcome(storage, job) == (FAILED, "workers_died", "workers_died")
 
 
-@pytest.mark.parametrize("end", [lost, interrupted, busy])
+@pytest.mark.parametrize("end", [lost, interrupted, not_begun, busy])
 def test_a_job_that_is_being_canceled_is_not_repeated(
     storage: Storage, aftermath: Aftermath, hold: Hold, end: End
 ) -> None:
@@ -266,7 +284,7 @@ def test_a_job_whose_lease_was_renewed_after_it_was_read_is_not_lost(
     assert storage.jobs.get(job.id) == renewed
 
 
-@pytest.mark.parametrize("end", [lost, interrupted, busy])
+@pytest.mark.parametrize("end", [lost, interrupted, not_begun, busy])
 @pytest.mark.parametrize("engine", ["scripted", "paid"])
 def test_an_attempt_that_lost_its_job_decides_nothing(
     storage: Storage, aftermath: Aftermath, hold: Hold, end: End, engine: str

@@ -13,6 +13,7 @@ from darkroom.errors import (
 from engines.base import Task
 from storage import Storage
 from tests.worker.doubles import (
+    PaidEngine,
     ScriptedEngine,
     Worker,
     a_picture,
@@ -136,6 +137,20 @@ def test_a_worker_that_lost_its_job_stops_at_its_next_report(
     assert len(stopped) == 1
     assert job.status is JobStatus.QUEUED
     assert worker.announced == []
+
+
+def test_a_job_claimed_after_the_worker_gave_up_its_jobs_is_handed_back_undrawn(
+    storage: Storage, submit: Submit
+) -> None:
+    worker = Worker(storage, PaidEngine())
+    worker.leases.close()
+
+    job = worker.run(submit(engine="paid"))
+
+    assert job.status is JobStatus.QUEUED
+    assert worker.engine.tasks == []
+    assert worker.announced == []
+    assert worker.topped_up == ["paid"]
 
 
 @pytest.mark.usefixtures("reports_at_once")

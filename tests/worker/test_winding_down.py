@@ -151,6 +151,22 @@ def test_what_is_finished_in_time_is_kept(
     assert status(storage, job) is JobStatus.SUCCEEDED
 
 
+def test_a_job_that_comes_after_that_is_handed_back_too(
+    storage: Storage, employ: Employ, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BuiltinEngine, "paid", True)
+    process = employ()
+    process.wind_down()
+    until(lambda: "wind-down" not in {each.name for each in threading.enumerate()})
+
+    job, running = run(process)
+
+    running.result(PATIENCE_S)
+    assert status(storage, job) is JobStatus.QUEUED
+    (attempt,) = storage.attempts.of_job(job.id)
+    assert (attempt.outcome, attempt.detail) == ("handed_back", "The worker was stopped.")
+
+
 def test_a_job_that_waits_for_the_database_to_be_claimed_does_not_keep_the_worker(
     storage: Storage, employ: Employ, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,25 @@ class Attempts:
             )
             return job_of(row)
 
+    def adopt(self, job_id: str, *, worker: str, lease_s: float) -> Job | None:
+        """Take up a claim by this very worker that was committed and whose answer was lost; None
+        when the job does not run there.
+
+        Only the worker knows whether it works on the job already: it must not, or two would.
+        """
+        with self._database.writing() as connection:
+            row = connection.execute(
+                update(jobs)
+                .where(
+                    jobs.c.id == job_id,
+                    jobs.c.worker == worker,
+                    jobs.c.status == JobStatus.RUNNING,
+                )
+                .values(lease_until=epoch_now() + lease_s)
+                .returning(jobs)
+            ).one_or_none()
+            return None if row is None else job_of(row)
+
     def renew(self, worker: str, held: Mapping[str, int], *, lease_s: float) -> set[str]:
         """Renew the leases of all jobs (id → attempt) a worker process holds, in one UPDATE.
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Self, TypeVar
 
 import structlog
@@ -70,24 +69,21 @@ def run_job(job_id: str, studio: Studio) -> None:
     Raises Unavailable when the database stays away, so that the job could not even be claimed:
     its id must then go back to the queue.
     """
-    leases = studio.leases
-    claim = partial(
-        studio.storage.attempts.claim,
-        job_id,
-        worker=leases.worker,
-        lease_s=leases.lease_s,
-        in_flight=studio.in_flight,
-    )
-    job = _insist(claim, studio)
-    if job is None:
-        # Somebody else's, or finished; or it must not run now, and then it waits again.
-        log.info("job not to be had", job_id=job_id)
-        studio.storage.backlog.put_back([job_id])
-        return
-    studio.announce_change(job_id)
+    with studio.leases.claiming(job_id, in_flight=studio.in_flight) as claim:
+        job = _insist(claim, studio)
+        if job is not None:
+            _run(job, studio)
+            return
+    # Somebody else's, or finished; or it must not run now, and then it waits again.
+    log.info("job not to be had", job_id=job_id)
+    studio.storage.backlog.put_back([job_id])
+
+
+def _run(job: Job, studio: Studio) -> None:
+    studio.announce_change(job.id)
     with (
         _logged(job),
-        leases.holding(job) as lease,
+        studio.leases.holding(job) as lease,
         _Reporter(job, lease, studio) as reporter,
         _always_ended(job, studio) as end,
     ):
@@ -159,6 +155,7 @@ def _always_ended(job: Job, studio: Studio) -> Iterator[Callable[[Callable[[], b
         except Unavailable:
             # The job keeps its lease until that runs out.
             log.exception("result lost")
+            studio.leases.forsake(job)
             finished = False
         ended = True
         if finished:

@@ -1,4 +1,4 @@
-"""Leases: how a worker process keeps its jobs, and learns that it lost one.
+"""Leases: how a worker process takes its jobs and keeps them, and learns that it lost one.
 
 One thread renews the leases of all jobs of the process with one UPDATE, every third of a lease;
 another looks every second which of them somebody asked to cancel. The job's own thread hears of
@@ -6,7 +6,7 @@ either the next time it reports progress.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import structlog
@@ -43,7 +43,48 @@ class Leases:
         self._attempts = attempts
         self._held: dict[str, Lease] = {}
         self._is_closed = False
+        #: The ids that threads of this process claim or work on, once for each of them.
+        self._wanted: list[str] = []
         self._lock = threading.Lock()
+
+    @contextmanager
+    def claiming(
+        self, job_id: str, *, in_flight: Mapping[str, int]
+    ) -> Iterator[Callable[[], Job | None]]:
+        """Yields `claim()`, which takes the job or returns None when it is not to be had.
+
+        It may be called again when it raises Unavailable: if only its answer was lost the job is
+        ours, which is sure as long as no other thread of the process wants it. So the block must
+        last until the work is done.
+        """
+        is_unanswered = False
+
+        def claim() -> Job | None:
+            nonlocal is_unanswered
+            try:
+                job = self._attempts.claim(
+                    job_id, worker=self.worker, lease_s=self.lease_s, in_flight=in_flight
+                )
+            except Unavailable:
+                is_unanswered = True
+                raise
+            if job is None and is_unanswered and self._wants_once(job_id):
+                job = self._attempts.adopt(job_id, worker=self.worker, lease_s=self.lease_s)
+            return job
+
+        with self._lock:
+            self._wanted.append(job_id)
+        try:
+            yield claim
+        finally:
+            with self._lock:
+                self._wanted.remove(job_id)
+
+    def forsake(self, job: Job) -> None:
+        """Leave a job to its lease: its end could not be written. This process must never take it
+        for a claim of which it did not hear, and draw it again."""
+        with self._lock:
+            self._wanted.append(job.id)
 
     @contextmanager
     def holding(self, job: Job) -> Iterator[Lease]:
@@ -96,3 +137,7 @@ class Leases:
             return
         for job_id in held.keys() - ours:
             held[job_id].end(LeaseLost(f"Job {job_id} is not owned by this worker any more."))
+
+    def _wants_once(self, job_id: str) -> bool:
+        with self._lock:
+            return self._wanted.count(job_id) == 1

@@ -21,6 +21,10 @@ def cancel(storage: Storage, job: Job) -> None:
     storage.attempts.cancel_held(job)
 
 
+def request_cancel(storage: Storage, job: Job) -> None:
+    storage.jobs.request_cancel(job.id)
+
+
 def fail(storage: Storage, job: Job) -> None:
     storage.attempts.fail(job, AN_ERROR)
 
@@ -96,6 +100,34 @@ def test_a_late_end_does_not_rewrite_what_is_recorded(storage: Storage, owner_id
 
     (attempt,) = storage.attempts.of_job(job.id)
     assert attempt.outcome == "lease_lost"
+
+
+def test_a_worker_finds_its_own_claim_again(storage: Storage, owner_id: str) -> None:
+    job = running(storage, owner_id)
+
+    found = storage.attempts.adopt(job.id, worker="w1", lease_s=500)
+
+    assert found == storage.jobs.get(job.id)
+    assert found.attempt == job.attempt
+    assert (found.lease_until or 0) > (job.lease_until or 0) + 400
+
+
+@pytest.mark.parametrize("end", [succeed, cancel, fail, hand_back, request_cancel])
+def test_a_claim_that_came_to_something_is_not_found_again(
+    storage: Storage, owner_id: str, end: End
+) -> None:
+    job = running(storage, owner_id)
+    end(storage, job)
+
+    assert storage.attempts.adopt(job.id, worker="w1", lease_s=30) is None
+
+
+def test_the_claim_of_another_worker_is_not_found(storage: Storage, owner_id: str) -> None:
+    job = running(storage, owner_id)
+
+    assert storage.attempts.adopt(job.id, worker="w2", lease_s=30) is None
+
+    assert storage.jobs.get(job.id) == job
 
 
 def test_a_job_nobody_took_has_no_attempts(storage: Storage, owner_id: str) -> None:

@@ -101,6 +101,8 @@ class OutageDatabase(Database):
     """A database that does not answer while `is_away`."""
 
     is_away = False
+    #: Whether it goes away right after the next write, before it answers.
+    dies_next = False
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -113,6 +115,9 @@ class OutageDatabase(Database):
         self._answer()
         with super().writing() as connection:
             yield connection
+        if self.dies_next:
+            self.dies_next, self.is_away = False, True
+            self._answer()
 
     def _answer(self) -> None:
         if self.is_away:

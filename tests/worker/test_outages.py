@@ -14,6 +14,7 @@ from storage import Storage
 from tests.worker.doubles import (
     OutageDatabase,
     OutageFiles,
+    PaidEngine,
     ScriptedEngine,
     Worker,
     draw,
@@ -76,6 +77,61 @@ def test_a_claim_waits_for_the_database(
     worker = Worker(storage, pause=_back_after(3, database))
 
     assert worker.run(job).status is JobStatus.SUCCEEDED
+
+
+def test_a_claim_whose_answer_was_lost_is_known_again(
+    storage: Storage, submit: Submit, database: OutageDatabase
+) -> None:
+    job = submit(engine="paid")
+    database.dies_next = True
+    worker = Worker(storage, PaidEngine(), pause=_back_after(3, database))
+
+    drawn = worker.run(job)
+
+    assert (drawn.status, drawn.attempt) == (JobStatus.SUCCEEDED, 1)
+    assert len(worker.engine.tasks) == 1
+
+
+def test_what_another_worker_claimed_meanwhile_is_left_to_it(
+    storage: Storage, submit: Submit, database: OutageDatabase
+) -> None:
+    job = submit()
+    held = storage.attempts.claim(job.id, worker="w2", lease_s=30)
+    database.is_away = True
+    worker = Worker(storage, pause=_back_after(3, database))
+
+    assert worker.run(job) == held
+
+    assert worker.engine.tasks == []
+
+
+def test_what_another_thread_claimed_is_left_to_it(
+    storage: Storage, submit: Submit, database: OutageDatabase
+) -> None:
+    job = submit()
+    worker = Worker(storage, pause=_back_after(3, database))
+
+    with worker.leases.claiming(job.id, in_flight={}) as claim:
+        held = claim()
+        database.is_away = True
+        assert worker.run(job) == held
+
+    assert worker.engine.tasks == []
+
+
+def test_what_was_drawn_and_could_not_be_kept_is_not_taken_for_a_claim(
+    storage: Storage, submit: Submit, database: OutageDatabase, files: OutageFiles
+) -> None:
+    files.is_away = True
+    worker = Worker(storage, PaidEngine(), pause=lambda: True)
+    job = worker.run(submit(engine="paid"))
+    files.is_away = False
+    database.is_away = True
+    worker.pause = _back_after(3, database)
+
+    assert worker.run(job) == job
+
+    assert len(worker.engine.tasks) == 1
 
 
 def test_the_configuration_waits_for_the_database(

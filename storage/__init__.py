@@ -12,6 +12,7 @@ from storage.files import Files
 from storage.gallery import Gallery
 from storage.health import Health
 from storage.images import Images
+from storage.inputs import Inputs
 from storage.jobs import Jobs
 from storage.outlook import Outlook
 from storage.retention import Retention
@@ -32,6 +33,7 @@ class Storage:
     health: Health
     outlook: Outlook
     images: Images
+    inputs: Inputs
     users: Users
     config: Config
     gallery: Gallery
@@ -59,6 +61,7 @@ def open_storage(settings: Settings) -> Storage:
         health=Health(database),
         outlook=Outlook(database),
         images=Images(database),
+        inputs=Inputs(database, files),
         users=Users(database),
         config=Config(database, SecretBox(service_secret(settings)), settings.config_defaults),
         gallery=Gallery(database, files),

@@ -5,23 +5,20 @@ writing it and committing the image rows a *claim* holds it, so that deleting an
 the same bytes never takes it away, and a worker that lost its job leaves nothing behind.
 """
 
-import hashlib
 import io
 from collections.abc import Sequence
 from typing import BinaryIO
 
 from PIL import Image
-from sqlalchemy import Connection, delete, exists, or_, select
+from sqlalchemy import delete, or_, select
 
 from darkroom.domain import GeneratedImage, Job, JobStatus, StoredImage
-from storage.database import Database, epoch_now, upsert
+from storage.contents import THUMBNAIL_WIDTHS, Contents, key_of, thumbnail_path
+from storage.database import Database, upsert
 from storage.files import Files
 from storage.images import KeptPicture
 from storage.inspection import inspect
 from storage.tables import file_claims, files, images, jobs
-
-#: Widths a thumbnail may have, in pixels; a request takes the next larger one.
-THUMBNAIL_WIDTHS = (64, 128, 256, 512, 1024)
 
 
 class Gallery:
@@ -30,6 +27,7 @@ class Gallery:
     def __init__(self, database: Database, store: Files) -> None:
         self._database = database
         self._files = store
+        self._contents = Contents(store)
 
     def keep(self, held: Job, pictures: Sequence[GeneratedImage]) -> list[KeptPicture]:
         """Verify pictures and put their files into the store, claimed by this attempt.
@@ -39,7 +37,7 @@ class Gallery:
         """
         kept = [
             KeptPicture(
-                file_key=hashlib.sha256(each.data).hexdigest(),
+                file_key=key_of(each.data),
                 picture=inspect(each.data),
                 seed=each.seed,
                 revised_prompt=each.revised_prompt,
@@ -48,7 +46,7 @@ class Gallery:
         ]
         self._claim(held, {each.file_key for each in kept})
         for picture, each in zip(pictures, kept, strict=True):
-            self._files.put(_path(each.file_key), picture.data)
+            self._contents.put(each.file_key, picture.data)
         return kept
 
     def release(self, held: Job, kept: Sequence[KeptPicture]) -> None:
@@ -77,7 +75,7 @@ class Gallery:
 
     def open(self, image: StoredImage) -> BinaryIO:
         """An image's bytes. Raises NotFound or Unavailable."""
-        return self._files.open(_path(image.file_key))
+        return self._contents.open(image.file_key)
 
     def open_thumbnail(self, image: StoredImage, width: int) -> BinaryIO | None:
         """A WebP of at least `width` pixels, made at the first call.
@@ -88,7 +86,7 @@ class Gallery:
         fitting = min((each for each in THUMBNAIL_WIDTHS if each >= width), default=image.width)
         if fitting >= image.width:
             return None
-        path = _thumbnail_path(image.file_key, fitting)
+        path = thumbnail_path(image.file_key, fitting)
         if not self._files.exists(path):
             with self.open(image) as original:
                 small = _shrunk(original, fitting)
@@ -116,7 +114,7 @@ class Gallery:
         """Forget an image, and its file when no other image shows it."""
         with self._database.writing() as connection:
             connection.execute(delete(images).where(images.c.id == image.id))
-            self._remove_unused(connection, image.file_key)
+            self._contents.remove_unused(connection, image.file_key)
 
     def check(self) -> None:
         """Raises Unavailable when no file can be kept."""
@@ -125,7 +123,7 @@ class Gallery:
     def _claim(self, held: Job, keys: set[str]) -> None:
         with self._database.writing() as connection:
             for key in sorted(keys):
-                _lock(connection, key)
+                self._contents.lock(connection, key)
                 claim = upsert(connection, file_claims).values(
                     file_key=key, job_id=held.id, attempt=held.attempt
                 )
@@ -138,30 +136,7 @@ class Gallery:
                 delete(file_claims).where(*mine).returning(file_claims.c.file_key)
             )
             for key in sorted(keys.union(claimed)):
-                self._remove_unused(connection, key)
-
-    def _remove_unused(self, connection: Connection, key: str) -> None:
-        """Delete a file that no image and no claim names.
-
-        The one slow thing inside a transaction: the row's lock keeps a worker that is about to
-        use the same bytes waiting until the file is gone, and it then writes them again. When the
-        store does not answer, nothing has changed and it can be tried again.
-        """
-        # Lock first, look second: a look in the same statement would not see what the
-        # transaction that was waited for has committed.
-        _lock(connection, key)
-        used = select(
-            or_(
-                exists().where(images.c.file_key == key),
-                exists().where(file_claims.c.file_key == key),
-            )
-        )
-        if connection.scalar(used):
-            return
-        connection.execute(delete(files).where(files.c.key == key))
-        for width in THUMBNAIL_WIDTHS:
-            self._files.delete(_thumbnail_path(key, width))
-        self._files.delete(_path(key))
+                self._contents.remove_unused(connection, key)
 
     def _keep_thumbnail(self, key: str, path: str, data: bytes) -> None:
         self._files.put(path, data)
@@ -172,27 +147,8 @@ class Gallery:
                 self._files.delete(path)
 
 
-def _lock(connection: Connection, key: str) -> None:
-    """Own a file's row, be it there or not, until the transaction ends.
-
-    Nobody else can claim or remove the file before.
-    """
-    row = upsert(connection, files).values(key=key, created_at=epoch_now())
-    connection.execute(
-        row.on_conflict_do_update(index_elements=[files.c.key], set_={"key": row.excluded.key})
-    )
-
-
-def _path(file_key: str) -> str:
-    return f"images/{file_key[:2]}/{file_key}"
-
-
 def _preview_path(job_id: str) -> str:
     return f"previews/{job_id}"
-
-
-def _thumbnail_path(file_key: str, width: int) -> str:
-    return f"thumbnails/{file_key[:2]}/{file_key}-{width}"
 
 
 def _shrunk(original: BinaryIO, width: int) -> bytes | None:

@@ -54,22 +54,20 @@ def inspect(data: bytes) -> Picture:
                 kind = str(image.format)
                 image.verify()
     except UnidentifiedImageError as error:
-        raise InvalidPicture(
-            "The engine answered with something that is no PNG, JPEG, WebP or GIF picture."
-        ) from error
+        raise InvalidPicture("The picture is no PNG, JPEG, WebP or GIF.") from error
     except Image.DecompressionBombError as error:
         raise InvalidPicture(
             f"The picture is far too large: at most {MAX_PIXELS:,} pixels are kept."
         ) from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise InvalidPicture("The engine answered with a broken picture.") from error
+        raise InvalidPicture("The picture is broken.") from error
     if width * height > MAX_PIXELS:
         raise InvalidPicture(
             f"The picture has {width}x{height} pixels; at most {MAX_PIXELS:,} are kept."
         )
     ending, within = ENDINGS.get(kind, (b"", 1))
     if ending not in data.rstrip(b"\0")[-within:]:
-        raise InvalidPicture("The engine answered with a picture that is cut off.")
+        raise InvalidPicture("The picture is cut off.")
     return Picture(
         content_type=CONTENT_TYPES[kind], width=width, height=height, size_bytes=len(data)
     )

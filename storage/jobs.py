@@ -19,25 +19,28 @@ from storage.tables import jobs
 from storage.transitions import chunks, move
 
 
+def new_job_id() -> str:
+    return str(uuid.uuid4())
+
+
 class Jobs:
     """All jobs, accepted and looked up."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def submit(self, new: NewJob) -> tuple[Job, bool]:
-        """Accept a job. Returns it, and whether it is new.
+    def submit(self, new: NewJob, *, job_id: str | None = None) -> tuple[Job, bool]:
+        """Accept a job, under the id its inputs are held for. Returns it, and whether it is new.
 
         A job the owner submitted before with the same idempotency key is returned instead.
         Raises IdempotencyConflict when that one asked for something else.
         """
-        job_id = str(uuid.uuid4())
         try:
             with self._database.writing() as connection:
                 row = connection.execute(
                     insert(jobs)
                     .values(
-                        id=job_id,
+                        id=job_id or new_job_id(),
                         owner_id=new.owner_id,
                         status=JobStatus.QUEUED,
                         engine=new.engine,

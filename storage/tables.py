@@ -160,6 +160,16 @@ file_claims = Table(
     Column("attempt", Integer, primary_key=True),
 )
 
+#: Which files a job works on. They come before the job, so that it never has to wait for them; a
+#: job that was not accepted after all leaves rows that name none.
+job_inputs = Table(
+    "job_inputs",
+    metadata,
+    Column("job_id", String(36), primary_key=True),
+    Column("file_key", ForeignKey("files.key"), primary_key=True, index=True),
+    Column("created_at", Double, nullable=False),
+)
+
 images = Table(
     "images",
     metadata,

@@ -107,6 +107,7 @@ def _run(job: Job, studio: Studio) -> None:
 
 def _draw(job: Job, reporter: "_Reporter", studio: Studio) -> list[GeneratedImage]:
     engine = _insist(lambda: studio.engine_for(job), studio)
+    images, mask = _insist(lambda: studio.storage.inputs.load(job.request), studio)
     reporter.check()
     left_s = studio.timeout_s if job.deadline is None else job.deadline - time.time()
     return engine.generate(
@@ -114,6 +115,8 @@ def _draw(job: Job, reporter: "_Reporter", studio: Studio) -> list[GeneratedImag
             job_id=job.id,
             model=job.model,
             request=job.request,
+            images=images,
+            mask=mask,
             timeout_s=min(studio.timeout_s, left_s),
             attempt=job.attempt,
             upstream_id=job.upstream_id if engine.resumes else None,

@@ -83,6 +83,7 @@ class Upkeep:
             self.dispatcher.top_up(self.engine_names())
             began = self.clock()
             self._release_abandoned()
+            self.storage.inputs.release()
             prune_in_turn(self.storage, self.broker, self.limits)
             # So do we, when the store is slow: files are deleted while the database is locked.
             self._distrust_if_late(began)

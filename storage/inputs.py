@@ -1,0 +1,129 @@
+"""Inputs: the pictures that jobs work on, kept as long as a job may need them.
+
+Their files are in the store before the job is accepted, and a row for each holds them there. The
+rows name the id the job will have, so that those of a call that died half way are found by it.
+"""
+
+from collections.abc import Collection
+
+import structlog
+from sqlalchemy import delete, or_, select
+
+from darkroom.domain import ImageRequest, InputImage, Job, JobStatus, Size
+from darkroom.errors import EngineFailed, NotFound, Unavailable
+from storage.contents import Contents, key_of
+from storage.database import Database, epoch_now, upsert
+from storage.files import Files
+from storage.inspection import inspect
+from storage.tables import job_inputs, jobs
+
+log = structlog.get_logger(__name__)
+
+#: How long the pictures of a failed or canceled job are kept, so that it can be retried.
+RETRYABLE_FOR_S = 7 * 24 * 3600.0
+
+#: How long a call may take from its first picture to its job.
+ACCEPTED_WITHIN_S = 3600.0
+
+
+class Inputs:
+    """Keeps the pictures that jobs work on, and lets go of them."""
+
+    def __init__(self, database: Database, store: Files) -> None:
+        self._database = database
+        self._contents = Contents(store)
+
+    def keep(self, job_id: str, pictures: Collection[InputImage]) -> None:
+        """Hold pictures for the job that will have this id. Raises Unavailable."""
+        by_key = {key_of(each.data): each.data for each in pictures}
+        with self._database.writing() as connection:
+            for key in sorted(by_key):
+                self._contents.lock(connection, key)
+                connection.execute(
+                    upsert(connection, job_inputs)
+                    .values(job_id=job_id, file_key=key, created_at=epoch_now())
+                    .on_conflict_do_nothing()
+                )
+        for key, data in by_key.items():
+            self._contents.put(key, data)
+
+    def share(self, job: Job, job_id: str) -> bool:
+        """Hold a job's pictures for another one as well; False when they are not kept any more."""
+        keys = keys_of(job.request)
+        if not keys:
+            return True
+        with self._database.writing() as connection:
+            # Locked before they are looked for: nobody lets go of them in between.
+            for key in sorted(keys):
+                self._contents.lock(connection, key)
+            held = select(job_inputs.c.file_key).where(job_inputs.c.job_id == job.id)
+            if not keys <= set(connection.scalars(held)):
+                return False
+            for key in sorted(keys):
+                connection.execute(
+                    upsert(connection, job_inputs).values(
+                        job_id=job_id, file_key=key, created_at=epoch_now()
+                    )
+                )
+        return True
+
+    def load(self, request: ImageRequest) -> tuple[tuple[InputImage, ...], bytes | None]:
+        """The pictures a request is about, and its mask.
+
+        Raises EngineFailed when one is gone, Unavailable when the store does not answer.
+        """
+        pictures = [self._read(each) for each in request.images]
+        mask = None if request.mask is None else self._read(request.mask).data
+        return tuple(pictures), mask
+
+    def release(self, *, most: int = 100) -> None:
+        """Let go of pictures that no job will need, a batch at a time."""
+        ended = (JobStatus.FAILED, JobStatus.CANCELED)
+        query = (
+            select(job_inputs.c.job_id, job_inputs.c.file_key)
+            .outerjoin(jobs, jobs.c.id == job_inputs.c.job_id)
+            .where(
+                or_(
+                    jobs.c.status == JobStatus.SUCCEEDED,
+                    jobs.c.status.in_(ended) & (jobs.c.finished_at < epoch_now() - RETRYABLE_FOR_S),
+                    jobs.c.id.is_(None)
+                    & (job_inputs.c.created_at < epoch_now() - ACCEPTED_WITHIN_S),
+                )
+            )
+            .limit(most)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        for job_id, key in rows:
+            try:
+                self._release(job_id, key)
+            except Unavailable as error:
+                # One file that cannot be deleted must not keep the others.
+                log.warning("input not deleted", job_id=job_id, reason=error.detail)
+
+    def _release(self, job_id: str, key: str) -> None:
+        with self._database.writing() as connection:
+            connection.execute(
+                delete(job_inputs).where(
+                    job_inputs.c.job_id == job_id, job_inputs.c.file_key == key
+                )
+            )
+            self._contents.remove_unused(connection, key)
+
+    def _read(self, key: str) -> InputImage:
+        try:
+            with self._contents.open(key) as file:
+                data = file.read()
+        except NotFound as error:
+            raise EngineFailed(
+                "A picture this job works on is not kept any more: send the request again."
+            ) from error
+        found = inspect(data)
+        return InputImage(
+            data=data, content_type=found.content_type, size=Size(found.width, found.height)
+        )
+
+
+def keys_of(request: ImageRequest) -> set[str]:
+    """The files that a request names."""
+    return {*request.images, *(() if request.mask is None else (request.mask,))}

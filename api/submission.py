@@ -7,6 +7,7 @@ import structlog
 from flask import g, request
 
 from api.auth import current_user
+from api.inputs import EditInputs, read_inputs
 from api.orders import AUTO, Order
 from api.services import Services
 from darkroom.configuration import Purpose
@@ -20,6 +21,8 @@ from darkroom.errors import (
     UnknownModel,
 )
 from engines.fitting import fit
+from storage.contents import key_of
+from storage.jobs import new_job_id
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +42,16 @@ def submit(order: Order, services: Services) -> Job:
     LimitReached or Unavailable; then nothing was accepted.
     """
     earlier = _replayed(current_user().id, order.digest(), services)
-    return earlier or _accept(_new_job(order, services), services)
+    if earlier is not None:
+        return earlier
+    engine, model = _resolve(order, services)
+    inputs = read_inputs(order, services)
+    new = _new_job(order, engine, model, inputs, services)
+    _refuse_full_queue(new.owner_id, services)
+    job_id = new_job_id()
+    if inputs.all:
+        services.storage.inputs.keep(job_id, inputs.all)
+    return _accept(new, job_id, services)
 
 
 def submit_again(job: Job, services: Services) -> Job:
@@ -59,6 +71,12 @@ def submit_again(job: Job, services: Services) -> Job:
     engines = services.engines(job.request.operation)
     _refuse_disabled(engines.purpose, job.request.operation)
     engines.get(job.engine)
+    _refuse_full_queue(job.owner_id, services)
+    job_id = new_job_id()
+    if not services.storage.inputs.share(job, job_id):
+        raise Conflict(
+            "The pictures this job worked on are not kept any more: send the request again."
+        )
     return _accept(
         NewJob(
             owner_id=job.owner_id,
@@ -73,6 +91,7 @@ def submit_again(job: Job, services: Services) -> Job:
             lane=job.lane,
             retry_of=job.id,
         ),
+        job_id,
         services,
     )
 
@@ -82,7 +101,8 @@ def _replayed(owner_id: str, request_hash: str, services: Services) -> Job | Non
     return services.storage.jobs.replayed(owner_id, key, request_hash) if key else None
 
 
-def _new_job(order: Order, services: Services) -> NewJob:
+def _resolve(order: Order, services: Services) -> tuple[str, Model]:
+    """The engine and the model that an order is for."""
     engines = services.engines(order.operation)
     _refuse_disabled(engines.purpose, order.operation)
     _refuse_too_many(order.n, services.settings.max_count)
@@ -91,8 +111,14 @@ def _new_job(order: Order, services: Services) -> NewJob:
             "No enabled engine can edit pictures: ask an admin to configure one that can.",
             param="model",
         )
-    engine, model = engines.resolve(order.model, order.engine)
-    fitted = fit(_request(order, engines.purpose, model), model, strict=order.strict)
+    return engines.resolve(order.model, order.engine)
+
+
+def _new_job(
+    order: Order, engine: str, model: Model, inputs: EditInputs, services: Services
+) -> NewJob:
+    purpose = services.engines(order.operation).purpose
+    fitted = fit(_request(order, purpose, model, inputs), model, strict=order.strict)
     return NewJob(
         owner_id=current_user().id,
         engine=engine,
@@ -108,15 +134,18 @@ def _new_job(order: Order, services: Services) -> NewJob:
     )
 
 
-def _accept(new: NewJob, services: Services) -> Job:
+def _refuse_full_queue(owner_id: str, services: Services) -> None:
     most = services.settings.max_queued_per_user
-    if not services.storage.backlog.has_room_for(new.owner_id, most=most):
+    if not services.storage.backlog.has_room_for(owner_id, most=most):
         raise LimitReached(
             f"{most} jobs are queued, as many as one user may have: wait until some are done, or"
             " cancel some.",
             retry_after_s=FULL_S,
         )
-    job, is_new = services.storage.jobs.submit(new)
+
+
+def _accept(new: NewJob, job_id: str, services: Services) -> Job:
+    job, is_new = services.storage.jobs.submit(new, job_id=job_id)
     if is_new:
         send_next(job.engine, services)
     return job
@@ -158,7 +187,7 @@ def _refuse_too_many(count: int, most: int) -> None:
         )
 
 
-def _request(order: Order, purpose: Purpose, model: Model) -> ImageRequest:
+def _request(order: Order, purpose: Purpose, model: Model, inputs: EditInputs) -> ImageRequest:
     size = order.size or purpose.size or AUTO
     # A default that this model cannot use is none; only what the caller asked for is warned about.
     steps = order.steps or (purpose.steps if model.capabilities.max_steps else None)
@@ -173,6 +202,8 @@ def _request(order: Order, purpose: Purpose, model: Model) -> ImageRequest:
         quality=order.quality,
         output_format=order.output_format,
         background=order.background,
+        images=tuple(key_of(each.data) for each in inputs.images),
+        mask=None if inputs.mask is None else key_of(inputs.mask.data),
     )
 
 

@@ -79,6 +79,11 @@ class Settings:
         300.0, "Longest a call waits for its pictures before it answers 202, in seconds."
     )
     max_body_mb: int = _variable(64, "Largest request body, in MiB.", least=1)
+    fetch_private_hosts: bool = _variable(
+        False,
+        "Whether pictures to edit may be fetched from private addresses, such as `localhost`."
+        " Anyone with an account can then look into the network of this server.",
+    )
     max_count: int = _variable(10, "Most pictures one request may ask for.", least=1)
     lease_s: float = _variable(
         30.0, "How long a worker owns a job without a sign of life, in seconds.", least=0.5

@@ -1,5 +1,8 @@
 """The built-in engine: a labelled placeholder, at once, with no key, no GPU and no model.
 
+An edit is a placeholder over the first picture: it shines through, and stays as it is where a mask
+says so.
+
 It makes the first run work. With latency, scripted faults and a ledger of its calls it stands in
 for real engines in load tests and rehearsals.
 """
@@ -14,7 +17,7 @@ from threading import Event
 from typing import ClassVar
 
 from darkroom.configuration import EngineConfig
-from darkroom.domain import GeneratedImage, ImageRequest, Progress, Size
+from darkroom.domain import GeneratedImage, Operation, Progress, Size
 from darkroom.errors import EngineFailed
 from engines.base import Engine, Task
 from engines.catalog import Catalog
@@ -34,6 +37,7 @@ class BuiltinEngine(Engine):
     """
 
     paid: ClassVar[bool] = False
+    operations: ClassVar[frozenset[Operation]] = frozenset(Operation)
     resumes: ClassVar[bool] = True
     takes_unlisted: ClassVar[bool] = False
 
@@ -68,6 +72,7 @@ class BuiltinEngine(Engine):
         if self._ledger is not None:
             progress(upstream_id=run.id)
         clock = _Clock(latency_s, since=run.started_at, deadline=deadline)
+        draw = partial(_draw, replace(task, request=request))
         images = []
         for position in range(request.count):
             report = partial(_report, progress, position, request.count)
@@ -75,10 +80,10 @@ class BuiltinEngine(Engine):
             clock.run(
                 position,
                 report,
-                halfway=partial(_show, request, run.seed + position, half_done),
+                halfway=partial(_show, draw, run.seed + position, half_done),
             )
             script.act_out(task.attempt)
-            images.append(_draw(request, run.seed + position))
+            images.append(draw(run.seed + position))
             report(1.0)
         return images
 
@@ -100,11 +105,9 @@ class BuiltinEngine(Engine):
         return run
 
 
-def _show(request: ImageRequest, seed: int, report: Callable[..., None]) -> None:
+def _show(draw: Callable[..., GeneratedImage], seed: int, report: Callable[..., None]) -> None:
     """Show a small one of the picture that is being drawn."""
-    size = request.size or DEFAULT_SIZE
-    small = Size(max(size.width // 4, 64), max(size.height // 4, 64))
-    report(preview=_draw(replace(request, size=small), seed).data)
+    report(preview=draw(seed, reduction=4).data)
 
 
 def _report(progress: Progress, position: int, count: int, share: float) -> None:
@@ -141,11 +144,15 @@ class _Clock:
             pause.wait(min(TICK_S, self._latency_s - spent))
 
 
-def _draw(request: ImageRequest, seed: int) -> GeneratedImage:
+def _draw(task: Task, seed: int, *, reduction: int = 1) -> GeneratedImage:
+    """One picture, each edge divided by `reduction` where that leaves 64 pixels or more."""
     # Pillow loads here, in the worker, and not where engines are only listed.
     from engines.placeholder import Drawing, draw
 
-    size = request.size or DEFAULT_SIZE
+    request = task.request
+    size = request.size or (task.images[0].size if task.images else DEFAULT_SIZE)
+    if reduction > 1:
+        size = Size(*(max(edge // reduction, min(edge, 64)) for edge in (size.width, size.height)))
     notes = [str(size), f"seed {seed}"]
     if request.steps is not None:
         notes.append(f"{request.steps} steps")
@@ -159,6 +166,8 @@ def _draw(request: ImageRequest, seed: int) -> GeneratedImage:
             notes=tuple(notes),
             output_format=request.output_format or "png",
             transparent=request.background == "transparent",
+            original=task.images[0].data if task.images else None,
+            mask=task.mask,
         )
     )
     return GeneratedImage(data=data, seed=seed)

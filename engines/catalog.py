@@ -24,6 +24,8 @@ PLACEHOLDER = Capabilities(
     max_steps=150,
     output_formats=("png", "jpeg", "webp"),
     backgrounds=("auto", "opaque", "transparent"),
+    max_input_images=16,
+    mask=MaskSupport.EXACT,
 )
 
 DALL_E_2 = Capabilities(

@@ -20,6 +20,10 @@ REDUCTION = 3
 Colour = tuple[int, int, int]
 
 
+#: How much of a picture that is edited shines through.
+SHINE = 0.65
+
+
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
     """What to draw."""
@@ -31,14 +35,23 @@ class Drawing:
     notes: tuple[str, ...] = ()
     output_format: str = "png"
     transparent: bool = False
+    #: The encoded picture that an edit changes.
+    original: bytes | None = None
+    #: Where to change it: encoded, greyscale, 255 = repaint. None for everywhere.
+    mask: bytes | None = None
 
 
 def draw(drawing: Drawing) -> bytes:
     """The encoded picture, of exactly the size asked for."""
     picture = _paint(drawing)
+    original = _original(drawing)
+    if original is not None:
+        picture = Image.blend(picture, original, SHINE)
     # A transparent picture loses its margins, so the label keeps away from them.
     margin = max(2, min(picture.size) // (9 if drawing.transparent else 24))
     label(picture, drawing.prompt, drawing.notes, margin=margin)
+    if original is not None and drawing.mask is not None:
+        picture = Image.composite(picture, original, _mask(drawing.mask, picture.size))
     if drawing.transparent:
         picture.putalpha(_card(picture.size))
     buffer = io.BytesIO()
@@ -78,6 +91,20 @@ def _paint(drawing: Drawing) -> Image.Image:
             canvas.ellipse(box, fill=(*colour, 80))
     soft = art.filter(ImageFilter.GaussianBlur(0.7))
     return soft.resize((drawing.size.width, drawing.size.height), Image.Resampling.BICUBIC)
+
+
+def _original(drawing: Drawing) -> Image.Image | None:
+    """The picture to change, at the size of the drawing."""
+    if drawing.original is None:
+        return None
+    size = (drawing.size.width, drawing.size.height)
+    with Image.open(io.BytesIO(drawing.original)) as image:
+        return image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+
+
+def _mask(data: bytes, size: tuple[int, int]) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.convert("L").resize(size, Image.Resampling.NEAREST)
 
 
 def _choices(drawing: Drawing) -> Iterator[float]:

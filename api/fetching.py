@@ -1,0 +1,207 @@
+"""Fetches pictures that callers link to, and nothing inside the network of this server.
+
+A host's name is resolved once, every address it has is judged, and the socket is connected to one
+that passed: a name that resolves to something else a moment later leads nowhere. Redirects are
+followed one by one, each judged the same way. A proxy of the environment is not used, because it
+would be the one that resolves names.
+"""
+
+import ipaddress
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from threading import Timer
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError, SSLError
+
+#: The longest a fetch may take, redirects included, in seconds.
+TIME_LIMIT_S = 10.0
+MOST_REDIRECTS = 3
+CHUNK_BYTES = 64 * 1024
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+#: IPv6 that carries an IPv4 address in its last 32 bits.
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class CannotFetch(Exception):
+    """Why, in words that end a sentence and tell nothing of the network of this server."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetcher:
+    """Fetches over http and https."""
+
+    largest_bytes: int
+    #: Whether hosts may be private, such as `localhost` or `192.168.0.7`.
+    allows_private: bool = False
+
+    def fetch(self, url: str) -> bytes:
+        """The bytes behind `url`. Raises CannotFetch."""
+        with _Deadline(time.monotonic() + TIME_LIMIT_S) as deadline:
+            for _ in range(MOST_REDIRECTS + 1):
+                with self._opened(url, deadline) as response:
+                    location = response.get_redirect_location()
+                    if not location:
+                        return self._read(response, deadline)
+                    url = urljoin(url, location)
+        raise CannotFetch("it redirects too often")
+
+    @contextmanager
+    def _opened(self, url: str, deadline: "_Deadline") -> Iterator[urllib3.BaseHTTPResponse]:
+        _refuse_odd(url)
+        with _pool(self._connector(deadline)) as pool, _explained(deadline):
+            response = pool.request(
+                "GET",
+                url,
+                headers={"Accept": "image/*", "Accept-Encoding": "identity"},
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                timeout=urllib3.Timeout(total=deadline.left_s),
+            )
+            try:
+                yield response
+            finally:
+                response.close()
+
+    def _read(self, response: urllib3.BaseHTTPResponse, deadline: "_Deadline") -> bytes:
+        if response.status != 200:
+            raise CannotFetch(f"it answers with status {response.status}")
+        body = bytearray()
+        for chunk in response.stream(CHUNK_BYTES, decode_content=False):
+            body += chunk
+            if len(body) > self.largest_bytes:
+                raise CannotFetch(f"it is larger than {self.largest_bytes // 2**20} MiB")
+            deadline.check()
+        return bytes(body)
+
+    def _connector(self, deadline: "_Deadline") -> Callable[[str, int], socket.socket]:
+        def connect(host: str, port: int) -> socket.socket:
+            found = _resolve(host, port)
+            open_to_us = [each for each in found if self.allows_private or is_public(each)]
+            if not open_to_us:
+                raise CannotFetch("its host is not a public one")
+            for address in open_to_us:
+                with suppress(OSError):
+                    return deadline.guard(
+                        socket.create_connection((str(address), port), timeout=deadline.left_s)
+                    )
+            raise CannotFetch("its host does not answer")
+
+        return connect
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is one of the open internet, also where it hides another one."""
+    if isinstance(address, ipaddress.IPv6Address):
+        hidden = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+        if address in NAT64:
+            hidden.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+        if not all(is_public(each) for each in hidden if each is not None):
+            return False
+        if address.ipv4_mapped is not None:
+            return True
+    return address.is_global and not address.is_multicast
+
+
+class _Deadline:
+    """When all must be done: then the connections are cut, whatever they are waiting for."""
+
+    def __init__(self, at: float) -> None:
+        self._at = at
+        self._sockets: list[socket.socket] = []
+        self._timer = Timer(self.left_s, self._cut)
+        self._timer.daemon = True
+
+    @property
+    def left_s(self) -> float:
+        return max(self._at - time.monotonic(), 0.001)
+
+    def guard(self, connection: socket.socket) -> socket.socket:
+        # A duplicate: TLS takes the socket itself away, and shutting one down ends both.
+        self._sockets.append(connection.dup())
+        return connection
+
+    def check(self) -> None:
+        """Raises CannotFetch when it has come."""
+        if time.monotonic() >= self._at:
+            raise CannotFetch(f"it takes longer than {TIME_LIMIT_S:.0f} s")
+
+    def _cut(self) -> None:
+        for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> "_Deadline":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        for each in self._sockets:
+            each.close()
+
+
+def _refuse_odd(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise CannotFetch("it is no URL") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise CannotFetch("only http and https URLs are fetched")
+    if parts.username is not None or parts.password is not None:
+        raise CannotFetch("it holds a user name")
+
+
+def _resolve(host: str, port: int) -> list[Address]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise CannotFetch("its host is not known") from None
+    return [ipaddress.ip_address(address[0]) for *_, address in found]
+
+
+def _pool(connect: Callable[[str, int], socket.socket]) -> urllib3.PoolManager:
+    """Connections that are made by `connect` and by nothing else."""
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return connect(self._dns_host, self.port)
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return connect(self._dns_host, self.port)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    manager = urllib3.PoolManager(cert_reqs="CERT_REQUIRED", ca_certs=DEFAULT_CA_BUNDLE_PATH)
+    manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+    return manager
+
+
+@contextmanager
+def _explained(deadline: _Deadline) -> Iterator[None]:
+    try:
+        yield
+    except SSLError:
+        deadline.check()
+        raise CannotFetch("its certificate cannot be verified") from None
+    except (HTTPError, OSError):
+        deadline.check()
+        raise CannotFetch("the connection broke") from None
+    except UnicodeError:
+        raise CannotFetch("it is no URL") from None

@@ -82,6 +82,8 @@ class Fetcher:
             if len(body) > self.largest_bytes:
                 raise CannotFetch(f"it is larger than {self.largest_bytes // 2**20} MiB")
             deadline.check()
+        # A connection that was cut looks like one that was at its end.
+        deadline.check()
         return bytes(body)
 
     def _connector(self, deadline: "_Deadline") -> Callable[[str, int], socket.socket]:

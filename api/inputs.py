@@ -45,8 +45,7 @@ def read_inputs(order: Order, services: Services) -> EditInputs:
     Raises InvalidRequest that names the field, or Unavailable when the file store does not answer.
     """
     images = [
-        _normalized(text, "image" if len(order.image) == 1 else f"image[{place}]", services)
-        for place, text in enumerate(order.image)
+        _normalized(text, f"image.{place}", services) for place, text in enumerate(order.image)
     ]
     if order.mask is None:
         return EditInputs(images=images)

@@ -237,37 +237,6 @@ class TestIdempotency:
         assert len(queue.sent) == 2
 
 
-class TestEditing:
-    """Edits are validated, and refused while no engine can edit."""
-
-    def test_without_an_engine_that_edits_the_answer_says_so(self, anna: Caller) -> None:
-        answer = anna.post(
-            "/api/images/edit", json={"prompt": "add a boat", "image": "data:image/png;base64,AA"}
-        )
-
-        assert answer.status_code == 400
-        assert "edit" in answer.json["detail"]
-
-    @pytest.mark.parametrize(
-        ("image", "param"), [(None, "image"), ([], "image"), ([""], "image.0"), (5, "image.0")]
-    )
-    def test_the_input_image_is_validated(self, anna: Caller, image: object, param: str) -> None:
-        answer = anna.post("/api/images/edit", json={"prompt": "add a boat", "image": image})
-
-        assert (answer.status_code, answer.json["param"]) == (400, param)
-
-    def test_an_engine_whose_driver_cannot_edit_does_not_count(
-        self, anna: Caller, admin: Caller, queue: InlineQueue
-    ) -> None:
-        admin.post("/api/images/config/update", json={"IMAGES_OPENAI_API_KEY": "sk-" + "a" * 20})
-
-        answer = anna.post("/api/images/edit", json={"prompt": "add a boat", "image": "AAAA"})
-
-        assert answer.status_code == 400
-        assert queue.sent == []
-        assert not any(each["can_edit"] for each in anna.get("/api/images/models").json)
-
-
 def test_a_worker_is_told_which_request_made_the_job(anna: Caller, storage: Storage) -> None:
     answer = anna.generate(headers={"X-Request-ID": "trace-1"})
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from darkroom.domain import Capabilities, FreeSizes, MaskSupport, Model, Size
+from engines import gemini_sizes
 from engines.catalog_file import Correction, read_corrections
 
 
@@ -77,7 +78,26 @@ ANY_OPENAI = Capabilities(
     mask=MaskSupport.APPROXIMATE,
 )
 
-UNLISTED: Mapping[str, Capabilities] = {"openai": ANY_OPENAI}
+#: Google's own pictures are asked for by shape and class of size; the driver knows the words.
+GEMINI_2_5 = Capabilities(
+    sizes=gemini_sizes.sizes(gemini_sizes.GEMINI_1K, ["1K"]),
+    seed=True,
+    max_seed=2**31 - 1,
+    max_input_images=3,
+    mask=MaskSupport.APPROXIMATE,
+)
+GEMINI_3 = replace(
+    GEMINI_2_5,
+    sizes=gemini_sizes.sizes(gemini_sizes.GEMINI_1K, ["1K", "2K", "4K"]),
+    max_input_images=14,
+)
+GEMINI_3_FLASH = replace(
+    GEMINI_3, sizes=gemini_sizes.sizes(gemini_sizes.GEMINI_1K, ["1K", "512", "2K", "4K"])
+)
+IMAGEN_3 = Capabilities(sizes=gemini_sizes.sizes(gemini_sizes.IMAGEN_1K, ["1K"]))
+IMAGEN_4 = Capabilities(sizes=gemini_sizes.sizes(gemini_sizes.IMAGEN_1K, ["1K", "2K"]))
+
+UNLISTED: Mapping[str, Capabilities] = {"openai": ANY_OPENAI, "gemini": GEMINI_3}
 
 
 def _openai(
@@ -85,6 +105,14 @@ def _openai(
 ) -> Model:
     return Model(
         id=model_id, name=name, engine="openai", capabilities=capabilities, retired_on=retired_on
+    )
+
+
+def _gemini(
+    model_id: str, name: str, capabilities: Capabilities, retired_on: str | None = None
+) -> Model:
+    return Model(
+        id=model_id, name=name, engine="gemini", capabilities=capabilities, retired_on=retired_on
     )
 
 
@@ -114,6 +142,15 @@ KNOWN: tuple[Model, ...] = (
     _openai("gpt-image-1", "GPT Image 1", GPT_IMAGE_1, "2026-10-23"),
     _openai("dall-e-3", "DALL·E 3", DALL_E_3, "2026-05-12"),
     _openai("dall-e-2", "DALL·E 2", DALL_E_2, "2026-05-12"),
+    _gemini("gemini-3-pro-image", "Gemini 3 Pro Image", GEMINI_3),
+    _gemini("gemini-3.1-flash-image", "Gemini 3.1 Flash Image", GEMINI_3_FLASH),
+    _gemini("gemini-3.1-flash-lite-image", "Gemini 3.1 Flash-Lite Image", GEMINI_3_FLASH),
+    _gemini("gemini-nano-banana-2.1", "Gemini Nano Banana 2.1", GEMINI_3_FLASH),
+    _gemini("gemini-2.5-flash-image", "Gemini 2.5 Flash Image", GEMINI_2_5, "2026-10-02"),
+    _gemini("imagen-4.0-generate-001", "Imagen 4", IMAGEN_4, "2026-08-17"),
+    _gemini("imagen-4.0-ultra-generate-001", "Imagen 4 Ultra", IMAGEN_4, "2026-08-17"),
+    _gemini("imagen-4.0-fast-generate-001", "Imagen 4 Fast", IMAGEN_3, "2026-08-17"),
+    _gemini("imagen-3.0-generate-002", "Imagen 3", IMAGEN_3, "2026-08-17"),
 )
 
 

@@ -10,14 +10,21 @@ from darkroom.domain import FreeSizes, Size
 def nearest_size(size: Size, sizes: Sequence[Size] | FreeSizes) -> Size:
     """`size` itself where it can be drawn, else the size that looks most like it.
 
-    Among fixed sizes that is the one of the nearest shape, and the largest of those. Free sizes
-    keep the shape as far as they may and change the area as little as they must.
+    Among fixed sizes that is the one of the nearest shape, and of those the nearest in area. Free
+    sizes keep the shape as far as they may and change the area as little as they must.
     """
     if isinstance(sizes, FreeSizes):
         return size if is_drawable(size, sizes) else _nearest_free(size, sizes)
     if size in sizes:
         return size
-    return min(sizes, key=lambda each: (round(_stretch(size, each), 9), -each.pixels))
+    return min(
+        sizes,
+        key=lambda each: (
+            round(_stretch(size, each), 9),
+            round(abs(log(each.pixels / size.pixels)), 9),
+            -each.pixels,
+        ),
+    )
 
 
 def is_drawable(size: Size, rule: FreeSizes) -> bool:

@@ -25,8 +25,9 @@ def test_of_fixed_sizes_the_nearest_shape_is_drawn(asked: str, drawn: str) -> No
     assert str(nearest) == drawn
 
 
-def test_of_equal_shapes_the_largest_is_drawn() -> None:
-    assert nearest_size(Size(300, 300), DALL_E_2.sizes) == Size(1024, 1024)
+def test_of_equal_shapes_the_nearest_in_area_is_drawn() -> None:
+    assert nearest_size(Size(300, 300), DALL_E_2.sizes) == Size(256, 256)
+    assert nearest_size(Size(4000, 4000), DALL_E_2.sizes) == Size(1024, 1024)
     assert nearest_size(Size(1600, 900), DALL_E_3.sizes) == Size(1792, 1024)
 
 

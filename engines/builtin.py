@@ -23,6 +23,7 @@ from engines.base import Engine, Task
 from engines.catalog import Catalog
 from engines.ledger import Ledger, Run
 from engines.script import Script
+from engines.sizes import nearest_size
 
 DEFAULT_SIZE = Size(1024, 1024)
 #: How often a slow picture reports, in seconds.
@@ -58,7 +59,8 @@ class BuiltinEngine(Engine):
     def generate(self, task: Task, progress: Progress) -> list[GeneratedImage]:
         """Draw at once, or in `latency_s` per picture; picture k uses the seed plus k.
 
-        A run that the ledger holds is gone on with where its prompt says `[resume]`.
+        Without a size, an edit is as large as the first picture to change, within the model's
+        limits. A run that the ledger holds is gone on with where its prompt says `[resume]`.
         """
         script = Script(prompt=task.request.prompt)
         if self.is_scripted:
@@ -72,7 +74,7 @@ class BuiltinEngine(Engine):
         if self._ledger is not None:
             progress(upstream_id=run.id)
         clock = _Clock(latency_s, since=run.started_at, deadline=deadline)
-        draw = partial(_draw, replace(task, request=request))
+        draw = partial(_draw, replace(task, request=request), self._size(task))
         images = []
         for position in range(request.count):
             report = partial(_report, progress, position, request.count)
@@ -86,6 +88,12 @@ class BuiltinEngine(Engine):
             images.append(draw(run.seed + position))
             report(1.0)
         return images
+
+    def _size(self, task: Task) -> Size:
+        if task.request.size is not None or not task.images:
+            return task.request.size or DEFAULT_SIZE
+        capabilities = self.catalog.model(self.config.name, task.model).capabilities
+        return nearest_size(task.images[0].size, capabilities.sizes)
 
     def _resumed(self, task: Task, script: Script) -> Run | None:
         if self._ledger is None or task.upstream_id is None or not script.resumes:
@@ -144,13 +152,12 @@ class _Clock:
             pause.wait(min(TICK_S, self._latency_s - spent))
 
 
-def _draw(task: Task, seed: int, *, reduction: int = 1) -> GeneratedImage:
+def _draw(task: Task, size: Size, seed: int, *, reduction: int = 1) -> GeneratedImage:
     """One picture, each edge divided by `reduction` where that leaves 64 pixels or more."""
     # Pillow loads here, in the worker, and not where engines are only listed.
     from engines.placeholder import Drawing, draw
 
     request = task.request
-    size = request.size or (task.images[0].size if task.images else DEFAULT_SIZE)
     if reduction > 1:
         size = Size(*(max(edge // reduction, min(edge, 64)) for edge in (size.width, size.height)))
     notes = [str(size), f"seed {seed}"]

@@ -1,6 +1,7 @@
 """Draws the built-in engine's picture: pleasant, labelled, and plainly not made by an AI model.
 
-The same prompt, seed and size always give the same picture.
+The same prompt, seed and size always give the same picture. An edit lets the picture to change
+shine through; with a mask, everything else stays as it was.
 """
 
 import io

@@ -15,7 +15,7 @@ from storage.contents import Contents, key_of
 from storage.database import Database, epoch_now, upsert
 from storage.files import Files
 from storage.inspection import inspect
-from storage.tables import job_inputs, jobs
+from storage.tables import files, job_inputs, jobs
 
 log = structlog.get_logger(__name__)
 
@@ -53,9 +53,14 @@ class Inputs:
         if not keys:
             return True
         with self._database.writing() as connection:
-            # Locked before they are looked for: nobody lets go of them in between.
-            for key in sorted(keys):
-                self._contents.lock(connection, key)
+            # Locked before they are looked for: nobody lets go of them in between. Only rows that
+            # are there: a new one would name a file that is not.
+            connection.execute(
+                select(files.c.key)
+                .where(files.c.key.in_(sorted(keys)))
+                .order_by(files.c.key)
+                .with_for_update()
+            ).all()
             held = select(job_inputs.c.file_key).where(job_inputs.c.job_id == job.id)
             if not keys <= set(connection.scalars(held)):
                 return False

@@ -16,6 +16,10 @@ CONTENT_TYPES = {
     "GIF": "image/gif",
 }
 
+#: What Pillow calls a JPEG that is followed by further ones, as phones and 3D cameras write them.
+#: Everybody else sees a JPEG and reads the first.
+SEVERAL_JPEGS = "MPO"
+
 #: What the formats end with whose end nothing else checks, and how far from the last byte that
 #: may be: some cameras and programs write a little behind a JPEG.
 ENDINGS = {"JPEG": (b"\xff\xd9", 4096), "GIF": (b";", 1)}
@@ -51,7 +55,7 @@ def inspect(data: bytes) -> Picture:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=list(CONTENT_TYPES)) as image:
                 width, height = image.size
-                kind = str(image.format)
+                kind = "JPEG" if image.format == SEVERAL_JPEGS else str(image.format)
                 image.verify()
     except UnidentifiedImageError as error:
         raise InvalidPicture("The picture is no PNG, JPEG, WebP or GIF.") from error

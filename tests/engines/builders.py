@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from darkroom.configuration import EngineConfig, ImagesConfig, assemble
-from darkroom.domain import ImageRequest
+from darkroom.domain import ImageRequest, InputImage, Size
 from engines.base import Task
 from tests.engines.servers.openai import OpenAIServer
 
@@ -22,16 +22,31 @@ def a_task(
     timeout_s: float = 20,
     attempt: int = 1,
     upstream_id: str | None = None,
+    images: tuple[InputImage, ...] = (),
+    mask: bytes | None = None,
     **rest: Any,
 ) -> Task:
     return Task(
         job_id="job-1",
         model=model,
         request=a_request(**rest),
+        images=images,
+        mask=mask,
         timeout_s=timeout_s,
         attempt=attempt,
         upstream_id=upstream_id,
     )
+
+
+def an_input(picture: Image.Image) -> InputImage:
+    """A picture to change."""
+    return InputImage(data=as_png(picture), content_type="image/png", size=Size(*picture.size))
+
+
+def as_png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def openai_config(server: OpenAIServer, **options: Any) -> EngineConfig:

@@ -4,14 +4,15 @@ import inspect
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from darkroom import errors
 from darkroom.configuration import EngineConfig
-from darkroom.domain import Size
+from darkroom.domain import InputImage, Operation, Size
 from darkroom.errors import Canceled, EngineBusy, EngineError, EngineFailed, RequestRejected
 from engines.builtin import BuiltinEngine
 from engines.catalog import Catalog
-from tests.engines.builders import Reports, a_task, opened
+from tests.engines.builders import Reports, a_task, an_input, as_png, opened
 
 FAULTS = sorted(
     name
@@ -174,3 +175,66 @@ def test_directives_do_not_show_on_the_label() -> None:
 def test_a_fault_that_does_not_exist_is_refused() -> None:
     with pytest.raises(RequestRejected, match="'KeyboardInterrupt'"):
         drawn(builtin(script=True), prompt="[fault=KeyboardInterrupt]")
+
+
+class TestEditing:
+    """An edit shows the picture it was made from."""
+
+    @staticmethod
+    def left_red_right_blue(size: tuple[int, int] = (400, 200)) -> InputImage:
+        picture = Image.new("RGB", size, "red")
+        picture.paste("blue", (size[0] // 2, 0, *size))
+        return an_input(picture)
+
+    @staticmethod
+    def edited(*images: InputImage, **rest: Any) -> Image.Image:
+        [data] = drawn(builtin(), operation=Operation.EDIT, images=images, **rest)
+        return opened(data).convert("RGB")
+
+    def test_the_picture_shines_through(self) -> None:
+        result = self.edited(self.left_red_right_blue(), seed=1)
+
+        red, _, blue = result.getpixel((10, 10))  # type: ignore[misc]
+        assert red > blue
+        red, _, blue = result.getpixel((390, 10))  # type: ignore[misc]
+        assert blue > red
+
+    @pytest.mark.parametrize(
+        ("given", "drawn_as"),
+        [((400, 200), (400, 200)), ((16, 8), (128, 64)), ((8192, 4096), (4096, 2048))],
+    )
+    def test_without_a_size_it_is_as_large_as_the_picture_within_limits(
+        self, given: tuple[int, int], drawn_as: tuple[int, int]
+    ) -> None:
+        assert self.edited(self.left_red_right_blue(given)).size == drawn_as
+
+    def test_a_size_that_is_asked_for_is_drawn(self) -> None:
+        assert self.edited(self.left_red_right_blue(), size=Size(320, 240)).size == (320, 240)
+
+    def test_with_a_mask_nothing_else_changes(self) -> None:
+        base = self.left_red_right_blue()
+        mask = Image.new("L", (400, 200), 0)
+        mask.paste(255, (0, 0, 100, 200))
+
+        result = self.edited(base, mask=as_png(mask), seed=1)
+
+        before = opened(base.data)
+        kept = (100, 0, 400, 200)
+        assert result.crop(kept).tobytes() == before.crop(kept).tobytes()
+        assert result.getpixel((10, 10)) != before.getpixel((10, 10))
+
+    def test_the_same_edit_of_another_picture_is_another_picture(self) -> None:
+        red, blue = (an_input(Image.new("RGB", (64, 64), each)) for each in ("red", "blue"))
+
+        assert self.edited(red, seed=1).tobytes() != self.edited(blue, seed=1).tobytes()
+
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+    def test_any_kind_of_picture_can_be_changed(self, mode: str) -> None:
+        assert self.edited(an_input(Image.new(mode, (64, 64)))).size == (64, 64)
+
+    def test_sixteen_pictures_can_be_given(self) -> None:
+        model = builtin().model("placeholder")
+        assert model is not None
+        assert model.capabilities.max_input_images == 16
+
+        assert self.edited(*[self.left_red_right_blue()] * 16).size == (400, 200)

@@ -35,6 +35,12 @@ class OtherEngine(Engine):
         return []
 
 
+class PlainEngine(OtherEngine):
+    """A driver that can only generate."""
+
+    operations = frozenset({Operation.GENERATE})
+
+
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our drivers, one from elsewhere, and one that is broken."""
@@ -42,6 +48,7 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
         "builtin": "engines.builtin:BuiltinEngine",
         "openai": "engines.openai_images:OpenAIImages",
         "other": f"{__name__}:OtherEngine",
+        "plain": f"{__name__}:PlainEngine",
         "broken": "engines.no_such_module:Engine",
     }
     points = [EntryPoint(name, target, "darkroom.engines") for name, target in targets.items()]
@@ -67,7 +74,7 @@ def resolved(view: Engines, model: str | None = None, engine: str | None = None)
 
 
 def test_drivers_are_known_by_name_without_being_imported() -> None:
-    assert Registry(Catalog()).names() == ("broken", "builtin", "openai", "other")
+    assert Registry(Catalog()).names() == ("broken", "builtin", "openai", "other", "plain")
 
 
 def test_engines_without_driver_or_key_are_not_enabled() -> None:
@@ -232,7 +239,8 @@ def test_a_driver_that_cannot_be_imported_is_a_configuration_error() -> None:
 def test_edits_go_to_their_own_engine_and_only_to_models_that_can_edit() -> None:
     view = engines("other", operation=Operation.EDIT, IMAGE_EDIT_ENGINE="other")
 
-    assert [each.id for each in view.models()] == ["gpt-image-2"]
+    assert [each.full_id for each in view.models()][:1] == ["other/gpt-image-2"]
+    assert "other/acme/xl" not in [each.full_id for each in view.models()]
     assert resolved(view) == "other/gpt-image-2"
 
 
@@ -243,8 +251,8 @@ def test_edits_without_an_engine_of_their_own_use_the_one_that_generates() -> No
 
 
 def test_a_default_engine_that_cannot_edit_says_so() -> None:
-    with pytest.raises(Misconfigured, match="'builtin' cannot edit"):
-        engines(operation=Operation.EDIT).resolve()
+    with pytest.raises(Misconfigured, match="'plain' cannot edit"):
+        engines("plain", operation=Operation.EDIT, IMAGE_EDIT_ENGINE="plain").resolve()
 
 
 def test_an_engine_stays_the_same_until_its_configuration_changes() -> None:

@@ -19,3 +19,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job_id", "file_key", name=op.f("pk_job_inputs")),
     )
     op.create_index(op.f("ix_job_inputs_file_key"), "job_inputs", ["file_key"])
+
+
+def downgrade() -> None:
+    op.drop_index(op.f("ix_job_inputs_file_key"), table_name="job_inputs")
+    op.drop_table("job_inputs")

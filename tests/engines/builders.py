@@ -64,6 +64,7 @@ class Reports:
 
     def __init__(self, until: Callable[[], None] = lambda: None) -> None:
         self.shares: list[float] = []
+        self.previews: list[bytes] = []
         self.upstream_id: str | None = None
         self._until = until
 
@@ -76,6 +77,8 @@ class Reports:
     ) -> None:
         if share is not None:
             self.shares.append(share)
+        if preview is not None:
+            self.previews.append(preview)
         self.upstream_id = upstream_id or self.upstream_id
         self._until()
 

@@ -97,7 +97,23 @@ GEMINI_3_FLASH = replace(
 IMAGEN_3 = Capabilities(sizes=gemini_sizes.sizes(gemini_sizes.IMAGEN_1K, ["1K"]))
 IMAGEN_4 = Capabilities(sizes=gemini_sizes.sizes(gemini_sizes.IMAGEN_1K, ["1K", "2K"]))
 
-UNLISTED: Mapping[str, Capabilities] = {"openai": ANY_OPENAI, "gemini": GEMINI_3}
+#: What an AUTOMATIC1111 or Forge server does with any checkpoint. Picture k of a request uses the
+#: seed plus k, and the last of ten must still be a seed of 32 bits.
+ANY_AUTOMATIC1111 = Capabilities(
+    sizes=FreeSizes(multiple=8, min_edge=64, max_edge=2048),
+    negative_prompt=True,
+    seed=True,
+    max_seed=2**32 - 10,
+    max_steps=150,
+    max_input_images=1,
+    mask=MaskSupport.EXACT,
+)
+
+UNLISTED: Mapping[str, Capabilities] = {
+    "openai": ANY_OPENAI,
+    "gemini": GEMINI_3,
+    "automatic1111": ANY_AUTOMATIC1111,
+}
 
 
 def _openai(

@@ -1,6 +1,7 @@
 """What every engine promises, whichever driver it is."""
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -8,12 +9,14 @@ import pytest
 from darkroom.configuration import EngineConfig
 from darkroom.domain import Size
 from darkroom.errors import Canceled, LeaseLost
+from engines.automatic1111 import Automatic1111
 from engines.base import Engine
 from engines.builtin import BuiltinEngine
 from engines.catalog import Catalog
 from engines.fitting import fit
 from engines.openai_images import OpenAIImages
 from tests.engines.builders import Reports, a_request, a_task, openai_config, opened
+from tests.engines.servers.automatic1111 import Automatic1111Server
 from tests.engines.servers.openai import OpenAIServer
 
 
@@ -25,10 +28,20 @@ class Driver:
     model: str
 
 
-@pytest.fixture(params=["builtin", "gpt-image-2", "gpt-image-1.5", "dall-e-3", "dall-e-2"])
+@pytest.fixture
+def automatic1111(catalog: Catalog) -> Iterator[Automatic1111]:
+    with Automatic1111Server() as server:
+        yield Automatic1111(EngineConfig(name="automatic1111", base_url=server.url), catalog)
+
+
+@pytest.fixture(
+    params=["builtin", "automatic1111", "gpt-image-2", "gpt-image-1.5", "dall-e-3", "dall-e-2"]
+)
 def driver(request: pytest.FixtureRequest, server: OpenAIServer, catalog: Catalog) -> Driver:
     if request.param == "builtin":
         return Driver(BuiltinEngine(EngineConfig(name="builtin"), catalog), "placeholder")
+    if request.param == "automatic1111":
+        return Driver(request.getfixturevalue("automatic1111"), "default")
     return Driver(OpenAIImages(openai_config(server), catalog), request.param)
 
 

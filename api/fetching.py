@@ -3,16 +3,18 @@
 A host's name is resolved once, every address it has is judged, and the socket is connected to one
 that passed: a name that resolves to something else a moment later leads nowhere. Redirects are
 followed one by one, each judged the same way. A proxy of the environment is not used, because it
-would be the one that resolves names.
+would be the one that resolves names. Why a host cannot be reached is not said: that would tell
+which names and ports there are inside.
 """
 
 import ipaddress
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from threading import Timer
+from dataclasses import dataclass, field
+from threading import Thread, Timer
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
@@ -23,13 +25,22 @@ from urllib3.exceptions import HTTPError, SSLError
 
 #: The longest a fetch may take, redirects included, in seconds.
 TIME_LIMIT_S = 10.0
+#: The longest all that one fetcher does may take, in seconds.
+TOTAL_TIME_LIMIT_S = 30.0
 MOST_REDIRECTS = 3
+#: Longer ones are no addresses; and Python would remember them, however long they are.
+MOST_URL_CHARS = 8192
 CHUNK_BYTES = 64 * 1024
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-#: IPv6 that carries an IPv4 address in its last 32 bits.
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+#: IPv6 that carries an IPv4 address in its last 32 bits: for translators, and as it was once meant.
+CARRIERS = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+
+#: Where the addresses of the open internet are, among all of IPv6.
+UNICAST = ipaddress.IPv6Network("2000::/3")
+
+NOT_REACHED = "its host does not answer, or is not a public one"
 
 
 class CannotFetch(Exception):
@@ -38,15 +49,16 @@ class CannotFetch(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Fetcher:
-    """Fetches over http and https."""
+    """Fetches over http and https, for one call of one caller."""
 
     largest_bytes: int
     #: Whether hosts may be private, such as `localhost` or `192.168.0.7`.
     allows_private: bool = False
+    _until: float = field(default_factory=lambda: time.monotonic() + TOTAL_TIME_LIMIT_S)
 
     def fetch(self, url: str) -> bytes:
         """The bytes behind `url`. Raises CannotFetch."""
-        with _Deadline(time.monotonic() + TIME_LIMIT_S) as deadline:
+        with _Deadline(min(time.monotonic() + TIME_LIMIT_S, self._until)) as deadline:
             for _ in range(MOST_REDIRECTS + 1):
                 with self._opened(url, deadline) as response:
                     location = response.get_redirect_location()
@@ -62,7 +74,11 @@ class Fetcher:
             response = pool.request(
                 "GET",
                 url,
-                headers={"Accept": "image/*", "Accept-Encoding": "identity"},
+                headers={
+                    "Accept": "image/*",
+                    "Accept-Encoding": "identity",
+                    "User-Agent": "darkroom",
+                },
                 redirect=False,
                 retries=False,
                 preload_content=False,
@@ -88,31 +104,30 @@ class Fetcher:
 
     def _connector(self, deadline: "_Deadline") -> Callable[[str, int], socket.socket]:
         def connect(host: str, port: int) -> socket.socket:
-            found = _resolve(host, port)
-            open_to_us = [each for each in found if self.allows_private or is_public(each)]
-            if not open_to_us:
-                raise CannotFetch("its host is not a public one")
-            for address in open_to_us:
+            for address in _resolve(host, port, deadline):
+                if not (self.allows_private or is_public(address)):
+                    continue
                 with suppress(OSError):
                     return deadline.guard(
                         socket.create_connection((str(address), port), timeout=deadline.left_s)
                     )
-            raise CannotFetch("its host does not answer")
+            deadline.check()
+            raise CannotFetch(NOT_REACHED)
 
         return connect
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one of the open internet, also where it hides another one."""
-    if isinstance(address, ipaddress.IPv6Address):
-        hidden = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        if address in NAT64:
-            hidden.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
-        if not all(is_public(each) for each in hidden if each is not None):
-            return False
-        if address.ipv4_mapped is not None:
-            return True
-    return address.is_global and not address.is_multicast
+    """Whether an address is one of the open internet; of one that carries another, whether that
+    one is."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_global and not address.is_multicast
+    carried = address.ipv4_mapped or address.sixtofour
+    if any(address in each for each in CARRIERS):
+        carried = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    if carried is not None:
+        return is_public(carried)
+    return address in UNICAST and address.is_global
 
 
 class _Deadline:
@@ -129,14 +144,20 @@ class _Deadline:
         return max(self._at - time.monotonic(), 0.001)
 
     def guard(self, connection: socket.socket) -> socket.socket:
+        """Let the connection be cut with the others. Raises CannotFetch when it is too late."""
         # A duplicate: TLS takes the socket itself away, and shutting one down ends both.
         self._sockets.append(connection.dup())
+        try:
+            self.check()
+        except CannotFetch:
+            connection.close()
+            raise
         return connection
 
     def check(self) -> None:
         """Raises CannotFetch when it has come."""
         if time.monotonic() >= self._at:
-            raise CannotFetch(f"it takes longer than {TIME_LIMIT_S:.0f} s")
+            raise CannotFetch("it takes too long")
 
     def _cut(self) -> None:
         for each in self._sockets:
@@ -154,6 +175,8 @@ class _Deadline:
 
 
 def _refuse_odd(url: str) -> None:
+    if len(url) > MOST_URL_CHARS:
+        raise CannotFetch(f"it has more than {MOST_URL_CHARS} characters")
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -165,12 +188,23 @@ def _refuse_odd(url: str) -> None:
         raise CannotFetch("it holds a user name")
 
 
-def _resolve(host: str, port: int) -> list[Address]:
+def _resolve(host: str, port: int, deadline: _Deadline) -> list[Address]:
+    """Every address of a host, looked up where it holds up nobody: it takes as long as it takes."""
+    found: Future[list[Address]] = Future()
+
+    def look_up() -> None:
+        try:
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.set_result([ipaddress.ip_address(each[0]) for *_, each in addresses])
+        except (OSError, ValueError) as error:
+            found.set_exception(error)
+
+    Thread(target=look_up, name="resolve", daemon=True).start()
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise CannotFetch("its host is not known") from None
-    return [ipaddress.ip_address(address[0]) for *_, address in found]
+        return found.result(timeout=deadline.left_s)
+    except (OSError, ValueError):
+        deadline.check()
+        raise CannotFetch(NOT_REACHED) from None
 
 
 def _pool(connect: Callable[[str, int], socket.socket]) -> urllib3.PoolManager:

@@ -6,7 +6,8 @@ or https URL, which is fetched.
 
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -14,16 +15,18 @@ import pybase64
 from flask import request
 
 from api.auth import accessible_owner
-from api.fetching import CannotFetch, Fetcher
-from api.orders import Order
+from api.fetching import MOST_URL_CHARS, CannotFetch, Fetcher
 from api.services import Services
-from darkroom.domain import InputImage
+from darkroom.domain import InputImage, Size
 from darkroom.errors import InvalidPicture, InvalidRequest, NotFound
 from storage.inspection import MAX_BYTES
 from storage.normalizing import normalize, normalize_mask
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 OWN_PATH = re.compile(rf"/api/v1/files/({UUID.pattern})(?:/content)?")
+
+#: The most that the pictures of one call may hold together: they are all in memory at once.
+MAX_TOTAL_BYTES = 128 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,50 +42,82 @@ class EditInputs:
         return [*self.images, *(() if self.mask is None else (self.mask,))]
 
 
-def read_inputs(order: Order, services: Services) -> EditInputs:
-    """The pictures and the mask of an order; nothing for one that has none.
+def read_inputs(images: Sequence[str], mask: str | None, services: Services) -> EditInputs:
+    """The pictures and the mask of an order, as it gives them; nothing for one that has none.
 
     Raises InvalidRequest that names the field, or Unavailable when the file store does not answer.
     """
-    images = [
-        _normalized(text, f"image.{place}", services) for place, text in enumerate(order.image)
-    ]
-    if order.mask is None:
-        return EditInputs(images=images)
-    data = _bytes_of(order.mask, "mask", services)
-    try:
-        mask = normalize_mask(data, images[0].size)
-    except InvalidPicture as error:
-        raise _refused("mask", error.detail) from error
-    return EditInputs(images=images, mask=mask)
+    reader = _Reader(services)
+    found = [reader.image(text, f"image.{place}") for place, text in enumerate(images)]
+    if mask is None:
+        return EditInputs(images=found)
+    return EditInputs(images=found, mask=reader.mask(mask, found[0].size))
 
 
-def _normalized(text: str, param: str, services: Services) -> InputImage:
-    data = _bytes_of(text, param, services)
+class _Reader:
+    """Reads the pictures of one call, within the limits of all of them together."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._fetcher = Fetcher(
+            largest_bytes=MAX_BYTES, allows_private=services.settings.fetch_private_hosts
+        )
+        self._read_bytes = 0
+
+    def image(self, text: str, param: str) -> InputImage:
+        with _named(param):
+            return normalize(self._bytes_of(text, param))
+
+    def mask(self, text: str, size: Size) -> InputImage:
+        with _named("mask"):
+            return normalize_mask(self._bytes_of(text, "mask"), size)
+
+    def _bytes_of(self, text: str, param: str) -> bytes:
+        data = self._read(text.strip(), param)
+        self._read_bytes += len(data)
+        if self._read_bytes > MAX_TOTAL_BYTES:
+            raise _refused(
+                param,
+                f"With it the pictures have more than {MAX_TOTAL_BYTES // 2**20} MiB together: send"
+                " fewer or smaller ones.",
+            )
+        return data
+
+    def _read(self, text: str, param: str) -> bytes:
+        if text.startswith("data:"):
+            head, _, encoded = text.partition(",")
+            if not head.endswith(";base64"):
+                raise _refused(param, "A data URL must be base64: data:image/png;base64,….")
+            return _decoded(encoded, param)
+        if (file_id := _own_file(text)) is not None:
+            return _read_own(file_id, param, self._services)
+        if text.startswith(("http://", "https://")):
+            return self._fetched(text, param)
+        return _decoded(text, param)
+
+    def _fetched(self, url: str, param: str) -> bytes:
+        try:
+            return self._fetcher.fetch(url)
+        except CannotFetch as error:
+            raise _refused(param, f"The URL cannot be fetched: {error}.") from error
+
+
+@contextmanager
+def _named(param: str) -> Iterator[None]:
+    """Says of a picture that cannot be used which one it is."""
     try:
-        return normalize(data)
+        yield
     except InvalidPicture as error:
         raise _refused(param, error.detail) from error
-
-
-def _bytes_of(text: str, param: str, services: Services) -> bytes:
-    text = text.strip()
-    if text.startswith("data:"):
-        head, _, encoded = text.partition(",")
-        if not head.endswith(";base64"):
-            raise _refused(param, "A data URL must be base64: data:image/png;base64,….")
-        return _decoded(encoded, param)
-    if (file_id := _own_file(text)) is not None:
-        return _read_own(file_id, param, services)
-    if text.startswith(("http://", "https://")):
-        return _fetched(text, param, services)
-    return _decoded(text, param)
 
 
 def _own_file(text: str) -> str | None:
     """The id of the file of this service that is meant, if one is."""
     if UUID.fullmatch(text):
         return text
+    if len(text) > MOST_URL_CHARS:
+        # A picture in base64. Python would remember it: it keeps what it took apart last.
+        return None
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -99,14 +134,6 @@ def _read_own(file_id: str, param: str, services: Services) -> bytes:
             return file.read()
     except NotFound as error:
         raise _refused(param, error.detail) from error
-
-
-def _fetched(url: str, param: str, services: Services) -> bytes:
-    fetcher = Fetcher(largest_bytes=MAX_BYTES, allows_private=services.settings.fetch_private_hosts)
-    try:
-        return fetcher.fetch(url)
-    except CannotFetch as error:
-        raise _refused(param, f"The URL cannot be fetched: {error}.") from error
 
 
 def _decoded(encoded: str, param: str) -> bytes:

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from dataclasses import replace
 
 import structlog
 from flask import g, request
@@ -44,10 +45,11 @@ def submit(order: Order, services: Services) -> Job:
     earlier = _replayed(current_user().id, order.digest(), services)
     if earlier is not None:
         return earlier
-    engine, model = _resolve(order, services)
-    inputs = read_inputs(order, services)
-    new = _new_job(order, engine, model, inputs, services)
+    new = _new_job(order, services)
     _refuse_full_queue(new.owner_id, services)
+    # Only now: all that is cheap to refuse is refused before anything is fetched or decoded.
+    inputs = read_inputs(order.image, new.request.mask, services)
+    new = replace(new, request=_with_files(new.request, inputs))
     job_id = new_job_id()
     if inputs.all:
         services.storage.inputs.keep(job_id, inputs.all)
@@ -101,8 +103,8 @@ def _replayed(owner_id: str, request_hash: str, services: Services) -> Job | Non
     return services.storage.jobs.replayed(owner_id, key, request_hash) if key else None
 
 
-def _resolve(order: Order, services: Services) -> tuple[str, Model]:
-    """The engine and the model that an order is for."""
+def _new_job(order: Order, services: Services) -> NewJob:
+    """The job of an order; its pictures and mask are still as the order gives them."""
     engines = services.engines(order.operation)
     _refuse_disabled(engines.purpose, order.operation)
     _refuse_too_many(order.n, services.settings.max_count)
@@ -111,14 +113,8 @@ def _resolve(order: Order, services: Services) -> tuple[str, Model]:
             "No enabled engine can edit pictures: ask an admin to configure one that can.",
             param="model",
         )
-    return engines.resolve(order.model, order.engine)
-
-
-def _new_job(
-    order: Order, engine: str, model: Model, inputs: EditInputs, services: Services
-) -> NewJob:
-    purpose = services.engines(order.operation).purpose
-    fitted = fit(_request(order, purpose, model, inputs), model, strict=order.strict)
+    engine, model = engines.resolve(order.model, order.engine)
+    fitted = fit(_request(order, engines.purpose, model), model, strict=order.strict)
     return NewJob(
         owner_id=current_user().id,
         engine=engine,
@@ -187,7 +183,7 @@ def _refuse_too_many(count: int, most: int) -> None:
         )
 
 
-def _request(order: Order, purpose: Purpose, model: Model, inputs: EditInputs) -> ImageRequest:
+def _request(order: Order, purpose: Purpose, model: Model) -> ImageRequest:
     size = order.size or purpose.size or AUTO
     # A default that this model cannot use is none; only what the caller asked for is warned about.
     steps = order.steps or (purpose.steps if model.capabilities.max_steps else None)
@@ -202,6 +198,14 @@ def _request(order: Order, purpose: Purpose, model: Model, inputs: EditInputs) -
         quality=order.quality,
         output_format=order.output_format,
         background=order.background,
+        images=order.image,
+        mask=order.mask,
+    )
+
+
+def _with_files(request: ImageRequest, inputs: EditInputs) -> ImageRequest:
+    return replace(
+        request,
         images=tuple(key_of(each.data) for each in inputs.images),
         mask=None if inputs.mask is None else key_of(inputs.mask.data),
     )

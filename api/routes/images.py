@@ -55,7 +55,12 @@ def generate(order: Order) -> Response:
 @images.alt_response(202, schema=JobSchema, description="Accepted; poll its `url`.")
 @images.problems(400, 401, 403, 413, 415, 422, 429, 503)
 def edit(order: Order) -> Response:
-    """Change pictures by a prompt."""
+    """Change pictures by a prompt.
+
+    A mask says where: what is transparent in it is repainted, or what is white where nothing is
+    transparent. Pictures and mask are sent along, named by the id or URL of an own file, or fetched
+    from a public http or https URL. Waits and repeats as for generations.
+    """
     wanted = preferences(services())
     return wait_and_answer(submit(order, services()), wanted, services())
 

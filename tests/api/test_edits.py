@@ -2,14 +2,16 @@
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import pytest
 from flask import Flask
 from PIL import Image
 
+from api import inputs
 from darkroom.domain import JobStatus
 from darkroom.settings import Settings
 from storage import Storage
@@ -208,19 +210,117 @@ def test_without_an_engine_that_edits_the_answer_says_so(
     assert "No enabled engine can edit" in answer.json["detail"]
 
 
-def test_a_linked_picture_is_fetched_where_the_admin_allows_its_host(
-    make_app: Callable[[Settings], Flask], settings: Settings, anna: Caller
-) -> None:
-    class Gallery(Handler):
-        def answer(self, call: Call) -> None:
-            self.reply(200, picture(), "image/png")
+class Pictures(Handler):
+    """Answers every call with a red picture."""
 
+    def answer(self, call: Call) -> None:
+        self.reply(200, picture(), "image/png")
+
+
+@pytest.fixture
+def linked(
+    make_app: Callable[[Settings], Flask], settings: Settings, anna: Caller
+) -> Iterator[StandIn]:
+    """A server of pictures that Anna may link to."""
     anna.client = make_app(replace(settings, fetch_private_hosts=True)).test_client()
-    with StandIn(Gallery) as server:
-        result = drawn(anna, edit(anna, f"{server.origin}/red.png"))
+    with StandIn(Pictures) as server:
+        yield server
+
+
+def test_nothing_is_fetched_for_a_request_that_is_refused_anyway(
+    anna: Caller, linked: StandIn
+) -> None:
+    answers = [
+        edit(anna, f"{linked.origin}/red.png", **wrong)
+        for wrong in ({"model": "nobody/has-it"}, {"n": 11}, {"strict": True, "quality": "high"})
+    ]
+
+    assert [each.status_code for each in answers] == [400] * 3
+    assert linked.calls == []
+
+
+def test_nothing_is_fetched_for_a_queue_that_is_full(
+    make_app: Callable[[Settings], Flask],
+    settings: Settings,
+    anna: Caller,
+    linked: StandIn,
+    queue: InlineQueue,
+) -> None:
+    queue.is_held = True
+    full = replace(settings, fetch_private_hosts=True, max_queued_per_user=1)
+    anna.client = make_app(full).test_client()
+    anna.generate(headers={"Prefer": "respond-async"})
+
+    assert edit(anna, f"{linked.origin}/red.png").status_code == 429
+    assert linked.calls == []
+
+
+def test_all_pictures_of_a_call_together_have_a_limit(
+    anna: Caller, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "MAX_TOTAL_BYTES", 2 * len(picture()))
+
+    answer = edit(anna, [data_url(picture())] * 3)
+
+    assert (answer.status_code, answer.json["param"]) == (400, "image.2")
+    assert "together" in answer.json["detail"]
+    assert queue.sent == []
+
+
+def test_a_picture_in_base64_is_not_taken_for_a_url(
+    anna: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python keeps the last URLs it took apart, however long: that would fill the memory."""
+    noise = io.BytesIO()
+    Image.effect_noise((200, 200), 90).save(noise, "PNG")
+    seen: list[str] = []
+
+    def split(text: str) -> SplitResult:
+        seen.append(text)
+        return urlsplit(text)
+
+    monkeypatch.setattr(inputs, "urlsplit", split)
+
+    assert edit(anna, encoded(noise.getvalue())).status_code == 200
+    assert seen == []
+
+
+def test_as_large_as_the_picture_unless_a_size_is_asked_for(anna: Caller, admin: Caller) -> None:
+    assert drawn(anna, edit(anna, data_url(picture()))).size == (96, 64)
+    assert drawn(anna, edit(anna, data_url(picture()), size="80x80")).size == (80, 80)
+
+    admin.post("/api/images/config/update", json={"IMAGE_EDIT_SIZE": "128x128"})
+
+    assert drawn(anna, edit(anna, data_url(picture()))).size == (128, 128)
+
+
+def test_a_photo_with_a_second_picture_behind_it_can_be_changed(anna: Caller) -> None:
+    buffer = io.BytesIO()
+    image = Image.new("RGB", (96, 64), RED)
+    image.save(buffer, "MPO", save_all=True, append_images=[image])
+
+    assert drawn(anna, edit(anna, data_url(buffer.getvalue(), "jpeg"))).size == (96, 64)
+
+
+def test_the_same_picture_sent_many_times_is_kept_once(
+    anna: Caller, queue: InlineQueue, storage: Storage
+) -> None:
+    queue.is_held = True
+
+    for _ in range(20):
+        body = {"prompt": "add a boat", "image": data_url(picture())}
+        anna.post("/api/images/edit", json=body, headers={"Prefer": "respond-async"})
+
+    assert len(storage.files.keys()) == 1
+
+
+def test_a_linked_picture_is_fetched_where_the_admin_allows_its_host(
+    anna: Caller, linked: StandIn
+) -> None:
+    result = drawn(anna, edit(anna, f"{linked.origin}/red.png"))
 
     assert result.size == (96, 64)
-    assert "authorization" not in server.calls[0].headers
+    assert "authorization" not in linked.calls[0].headers
 
 
 def test_a_repeat_with_the_same_key_is_the_same_job(anna: Caller, queue: InlineQueue) -> None:

@@ -51,6 +51,7 @@ def test_the_readme_works_when_pasted(tmp_path: Path) -> None:
         (
             generate,
             download,
+            edit,
             respond_async,
             poll,
             follow,
@@ -69,6 +70,8 @@ def test_the_readme_works_when_pasted(tmp_path: Path) -> None:
         shell.paste(download)
         with Image.open(tmp_path / "lighthouse.png") as opened:
             assert opened.size == (1024, 1024)
+        (changed,) = shell.json(edit)
+        assert changed["id"] != picture["id"]
 
         accepted = shell.paste(respond_async)
         assert accepted.startswith("HTTP/1.1 202")

@@ -78,6 +78,15 @@ def test_a_picture_is_kept_with_all_that_is_known_of_it(storage: Storage, owner_
     assert storage.images.get(image.id) == image
 
 
+@pytest.mark.parametrize(("told", "kept"), [(2**63 - 1, 2**63 - 1), (2**63, None), (-1, -1)])
+def test_a_picture_is_kept_without_a_seed_that_no_database_keeps(
+    storage: Storage, owner_id: str, told: int, kept: int | None
+) -> None:
+    (image,) = shown(storage, running(storage, owner_id), a_picture(RED, seed=told))
+
+    assert image.seed == kept
+
+
 def test_pictures_keep_their_order(storage: Storage, owner_id: str) -> None:
     images = shown(storage, running(storage, owner_id), a_picture(RED), a_picture(BLUE))
 

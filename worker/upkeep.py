@@ -82,7 +82,7 @@ class Upkeep:
             self.dispatcher.find_lost(self.engine_names())
             self.dispatcher.top_up(self.engine_names())
             began = self.clock()
-            self._release_abandoned()
+            self.storage.gallery.release_abandoned()
             self.storage.inputs.release()
             prune_in_turn(self.storage, self.broker, self.limits)
             # So do we, when the store is slow: files are deleted while the database is locked.
@@ -128,13 +128,6 @@ class Upkeep:
             self.storage.gallery.drop_preview(job.id)
         except Unavailable as error:
             log.warning("preview not dropped", job_id=job.id, reason=error.detail)
-
-    def _release_abandoned(self) -> None:
-        """A file that cannot be deleted must not keep the rest of the round from being done."""
-        try:
-            self.storage.gallery.release_abandoned()
-        except Unavailable as error:
-            log.warning("files not released", reason=error.detail)
 
     def _visit_the_sick(self) -> None:
         """Ask engines whose rest is over how they are; meanwhile others may draw for them."""

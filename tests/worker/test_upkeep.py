@@ -291,6 +291,29 @@ def test_leases_are_given_time_after_files_were_slow_to_delete(
     assert storage.jobs.get(job.id) == job
 
 
+def test_leases_are_given_time_when_the_database_goes_away_while_files_are_deleted(
+    storage: Storage,
+    trusting: Caretaker,
+    lose: Callable[..., Job],
+    files: OutageFiles,
+    database: OutageDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage.gallery.keep(lose(), [a_picture()])
+
+    def delete_as_the_database_dies(key: str) -> None:
+        database.dies_next = key.startswith("images/")
+
+    monkeypatch.setattr(files, "delete", delete_as_the_database_dies)
+    trusting.round()
+    database.is_away = False
+    job = lose()
+
+    trusting.round()
+
+    assert storage.jobs.get(job.id) == job
+
+
 def test_a_round_is_spared_while_another_worker_does_one(
     storage: Storage, caretaker: Caretaker, lose: Callable[..., Job], broker: fakeredis.FakeRedis
 ) -> None:

@@ -16,6 +16,7 @@ import structlog
 from darkroom.domain import Job
 from darkroom.errors import EngineError, Unavailable
 from engines.base import Engine
+from engines.checkup import ask
 from storage import Storage
 from storage.retention import Limits
 from worker.aftermath import Aftermath
@@ -133,7 +134,7 @@ class Upkeep:
         """Ask engines whose rest is over how they are; meanwhile others may draw for them."""
         for name in self.storage.health.due_for_check():
             try:
-                self.engine(name).check()
+                ask(self.engine(name))
             except EngineError as error:
                 self.storage.health.note_failure(name, code=error.code, reason=error.detail)
                 log.warning("engine still rests", engine=name, reason=error.detail)

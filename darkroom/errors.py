@@ -30,6 +30,7 @@ DarkroomError
 │   ├── WorkersDied           every attempt lost its worker
 │   └── OutcomeUnknown        the call may have happened, and may have been charged
 ├── Unavailable               a part of Darkroom itself is out of reach for now
+│   └── FileStoreUnavailable  the file store does not answer, or refuses
 └── Interrupted               the work was stopped on purpose
     ├── Canceled              someone asked for it
     ├── LeaseLost             another worker owns the job now
@@ -299,6 +300,10 @@ class Unavailable(DarkroomError):
 
     code = "unavailable"
     title = "Temporarily unavailable"
+
+
+class FileStoreUnavailable(Unavailable):
+    """The file store does not answer, or refuses what it was asked for."""
 
 
 class Interrupted(DarkroomError):

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Callable
 
-from darkroom.errors import SettingsError
+from darkroom.errors import FileStoreUnavailable, SettingsError
 from darkroom.settings import Settings
-from storage import open_storage
+from storage import Storage, open_storage
 from storage.retention import MIB, Limits
-from worker.retention import prune as prune_storage
+from worker.retention import prune as prune_batch
 
 #: More than any service holds: a dry run lists everything.
 EVERYTHING = 2**31
@@ -23,7 +23,8 @@ def prune(
 ) -> None:
     """Delete by the limits given, or else by those of the settings.
 
-    Raises SettingsError when there is no limit at all, Unavailable when storage does not answer.
+    Raises SettingsError when there is no limit at all, and Unavailable when the database does not
+    answer, or when the file store kept some that it should delete; all others are deleted then.
     """
     limits = Limits(
         days=settings.keep_images_days if days is None else days,
@@ -37,7 +38,7 @@ def prune(
     storage = open_storage(settings)
     try:
         if not is_dry_run:
-            say(f"Deleted {prune_storage(storage, limits)} pictures.")
+            _delete(storage, limits, say)
             return
         due = storage.retention.due(limits, most=EVERYTHING)
         size_of: Counter[str] = Counter()
@@ -50,3 +51,18 @@ def prune(
         say(f"{len(due)} pictures would be deleted.")
     finally:
         storage.close()
+
+
+def _delete(storage: Storage, limits: Limits, say: Callable[[str], None]) -> None:
+    deleted = refused = 0
+    batch = prune_batch(storage, limits)
+    while batch.place is not None:
+        deleted += batch.deleted
+        refused += batch.refused
+        batch = prune_batch(storage, limits, after=batch.place)
+    say(f"Deleted {deleted} pictures.")
+    if refused:
+        raise FileStoreUnavailable(
+            f"{refused} pictures could not be deleted, because the file store does not answer or"
+            " refuses: the log names them. Do it again when that is put right."
+        )

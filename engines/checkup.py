@@ -1,14 +1,17 @@
 """Asks engines whether they can be used, all at the same time."""
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from darkroom.configuration import ImagesConfig
 from darkroom.domain import Operation
-from darkroom.errors import EngineError, Misconfigured
+from darkroom.errors import EngineError, EngineFailed, Misconfigured
 from engines.base import Engine
 from engines.registry import Registry
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +24,24 @@ class Finding:
     is_usable: bool
     #: One sentence: what answered, or what is wrong and how to put it right.
     detail: str
+
+
+def ask(engine: Engine) -> str:
+    """What an engine answers to its check.
+
+    Raises EngineError, for a driver that breaks with an error of no known kind too: one from
+    elsewhere must not end the thread that asks.
+    """
+    try:
+        return engine.check()
+    except EngineError:
+        raise
+    except Exception as error:
+        name = engine.config.name
+        logger.exception("The driver of engine %r broke while it was asked how it is", name)
+        raise EngineFailed(
+            f"The driver of engine {name!r} broke while it was asked how it is; the log says how."
+        ) from error
 
 
 def check_engines(
@@ -43,7 +64,7 @@ def check_engines(
 
 def _ask(engine: Engine, operations: Sequence[Operation]) -> Finding:
     try:
-        detail, is_usable = engine.check(), True
+        detail, is_usable = ask(engine), True
     except EngineError as error:
         detail, is_usable = error.detail, False
     return Finding(

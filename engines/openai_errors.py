@@ -45,6 +45,8 @@ REFUSED = frozenset(
 NO_MODEL = frozenset({"model_not_found", "deploymentnotfound"})
 #: The images endpoints say it in words only.
 NO_MODEL_WORDS = re.compile(r"\bmodel\b.*\bdoes not exist\b", re.IGNORECASE | re.DOTALL)
+#: Some models are only for organizations that proved who they are; this has no code either.
+UNVERIFIED_WORDS = re.compile(r"\borganization\b.*\bverified\b", re.IGNORECASE | re.DOTALL)
 
 KEY_SETTING = "DARKROOM_IMAGES_OPENAI_API_KEY"
 ADDRESS_SETTING = "DARKROOM_IMAGES_OPENAI_API_BASE_URL"
@@ -98,6 +100,8 @@ def error_for(answer: Answer, *, engine: str, model: Model | None, scrub: Scrubb
         status in {400, 404} and NO_MODEL_WORDS.search(problem.message)
     ):
         return ModelNotOffered(_no_model(name, model) + said, upstream_status=status)
+    if status == 403 and UNVERIFIED_WORDS.search(problem.message):
+        return ModelNotOffered(_unverified(name, model) + said, upstream_status=status)
     return _by_status(answer, name, said, problem.param)
 
 
@@ -111,8 +115,7 @@ def _by_status(answer: Answer, name: str, said: str, param: str | None) -> Engin
             )
         case 403:
             return Misconfigured(
-                f"{name} does not let this account draw: verify the organization, or use another"
-                f" key or model.{said}",
+                f"{name} does not let this account draw: use another key or model.{said}",
                 upstream_status=status,
             )
         case 404 | 405:
@@ -159,4 +162,12 @@ def _no_model(name: str, model: Model | None) -> str:
     return (
         f"{name} has no model {model.id!r}{retired}: choose one it has, for example with"
         f" {MODEL_SETTING}."
+    )
+
+
+def _unverified(name: str, model: Model | None) -> str:
+    which = "this model" if model is None else f"model {model.id!r}"
+    return (
+        f"{name} gives {which} to verified organizations only: verify yours and wait 15 minutes, or"
+        " choose another model."
     )

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
+import structlog
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -28,8 +29,11 @@ from darkroom.errors import LeaseLost
 from storage.database import Database, epoch_now, hold
 from storage.images import KeptPicture, insert_images
 from storage.records import job_of, request_to_json
-from storage.tables import attempts, engine_health, file_claims, jobs
+from storage.tables import LONGEST_UPSTREAM_ID, attempts, engine_health, file_claims, jobs
+from storage.texts import cleaned
 from storage.transitions import OWNED, STILL_OWNED, chunks, move
+
+log = structlog.get_logger(__name__)
 
 #: What an attempt came to when it was stopped on purpose, or nobody knows.
 HANDED_BACK = "handed_back"
@@ -157,11 +161,12 @@ class Attempts:
     def note(
         self, held: Job, *, progress: float | None = None, upstream_id: str | None = None
     ) -> None:
-        """Keep what the engine reports. Raises LeaseLost when the job is not ours any more."""
+        """Keep what the engine reports; an upstream id only whole, or the run could not be found
+        by it. Raises LeaseLost when the job is not ours any more."""
         values: dict[str, Any] = {"revision": jobs.c.revision + 1}
         if progress is not None:
             values["progress"] = min(max(progress, 0.0), 1.0)
-        if upstream_id is not None:
+        if upstream_id is not None and _fits(upstream_id):
             values["upstream_id"] = upstream_id
         with self._database.writing() as connection:
             changed = connection.execute(
@@ -338,6 +343,13 @@ class Attempts:
             jobs.c.status.in_(OWNED),
             *self._conditions,
         )
+
+
+def _fits(upstream_id: str) -> bool:
+    fits = len(upstream_id) <= LONGEST_UPSTREAM_ID and upstream_id == cleaned(upstream_id)
+    if not fits:
+        log.warning("upstream id not noted", length=len(upstream_id), most=LONGEST_UPSTREAM_ID)
+    return fits
 
 
 def _end_attempt(connection: Connection, held: Job, outcome: str, detail: str | None) -> None:

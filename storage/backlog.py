@@ -24,18 +24,20 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
+    exists,
     func,
     literal_column,
     or_,
     select,
     text,
+    union,
     union_all,
     update,
 )
 
 from darkroom.domain import JobStatus, Lane
 from storage.database import Database, epoch_now, upsert
-from storage.tables import engine_health, jobs, turns
+from storage.tables import attempts, engine_health, jobs, turns
 
 # The conditions of the partial indexes, to the letter: a bound parameter in the place of a constant
 # would hide from the database that the index holds all there is.
@@ -173,6 +175,21 @@ class Backlog:
             queued = connection.scalar(select(func.count()).select_from(some)) or 0
         return queued + more <= most
 
+    def unattended(self, known: Collection[str], *, for_s: float) -> Sequence[str]:
+        """Engines that have queued jobs, are none of those `known`, and for which no worker has
+        drawn anything for so long, nor does now."""
+        waited_for = union(
+            *(
+                select(jobs.c.engine)
+                .where(state, jobs.c.engine.not_in(known))
+                .group_by(jobs.c.engine)
+                for state in (WAITING, SENT)
+            )
+        )
+        with self._database.reading() as connection:
+            engines = connection.scalars(waited_for).all()
+            return [each for each in engines if not self._is_attended(connection, each, for_s)]
+
     def counts(self) -> dict[tuple[str, Lane, JobStatus], int]:
         """How many unfinished jobs there are, by engine, lane and state."""
         # In parts, each of which one partial index answers however many jobs are finished.
@@ -189,6 +206,13 @@ class Backlog:
             for row in connection.execute(parts):
                 found[row.engine, Lane(row.lane), JobStatus(row.status)] += row.held
         return dict(found)
+
+    def _is_attended(self, connection: Connection, engine: str, within_s: float) -> bool:
+        draws = exists().where(OWNED, jobs.c.engine == engine)
+        drew = exists().where(
+            attempts.c.engine == engine, attempts.c.ended_at > epoch_now() - within_s
+        )
+        return bool(connection.scalar(select(or_(draws, drew))))
 
     def _put_back(self, *conditions: ColumnElement[bool]) -> int:
         with self._database.writing() as connection:

@@ -14,7 +14,7 @@ from obstore.exceptions import BaseError
 from obstore.exceptions import NotFoundError as StoreNotFound
 from obstore.store import LocalStore, from_url
 
-from darkroom.errors import NotFound, SettingsError, Unavailable
+from darkroom.errors import FileStoreUnavailable, NotFound, SettingsError
 
 #: What a local store calls the files it has not finished yet: the key, this, and a number from 1.
 #: More than so many writers of the same bytes at once are not looked for.
@@ -26,7 +26,7 @@ class Files:
     """One file store, opened by URL: `file:///folder`, `s3://bucket/prefix`, `gs://…`, `az://…`.
 
     Object stores take their credentials from the environment, by their vendors' own names.
-    Raises Unavailable wherever the store does not answer.
+    Raises FileStoreUnavailable wherever the store does not answer.
     """
 
     def __init__(self, url: str) -> None:
@@ -106,12 +106,12 @@ class Files:
             return sorted(meta["path"] for batch in obstore.list(self._store) for meta in batch)
 
     def check(self) -> None:
-        """Raises Unavailable when nothing can be kept."""
+        """Raises FileStoreUnavailable when nothing can be kept."""
         if self._folder is None:
             with _translated():
                 obstore.list_with_delimiter(self._store)
         elif not os.access(self._folder, os.W_OK):
-            raise Unavailable("The folder for pictures cannot be written to.")
+            raise FileStoreUnavailable("The folder for pictures cannot be written to.")
 
     def _size(self, key: str) -> int | None:
         try:
@@ -133,7 +133,7 @@ def _translated() -> Iterator[None]:
     except (FileNotFoundError, StoreNotFound) as error:
         raise NotFound("The picture's file is gone from the store.") from error
     except (BaseError, OSError) as error:
-        raise Unavailable("The file store does not answer at the moment.") from error
+        raise FileStoreUnavailable("The file store does not answer at the moment.") from error
 
 
 class _Remote(io.RawIOBase):

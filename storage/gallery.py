@@ -9,16 +9,20 @@ import io
 from collections.abc import Sequence
 from typing import BinaryIO
 
+import structlog
 from PIL import Image
 from sqlalchemy import delete, or_, select
 
 from darkroom.domain import GeneratedImage, Job, JobStatus, StoredImage
+from darkroom.errors import FileStoreUnavailable
 from storage.contents import THUMBNAIL_WIDTHS, Contents, key_of, thumbnail_path
 from storage.database import Database, upsert
 from storage.files import Files
 from storage.images import KeptPicture
 from storage.inspection import inspect
 from storage.tables import file_claims, files, images, jobs
+
+log = structlog.get_logger(__name__)
 
 
 class Gallery:
@@ -57,7 +61,10 @@ class Gallery:
         self._release(held.id, held.attempt, {each.file_key for each in kept})
 
     def release_abandoned(self) -> None:
-        """Drop the claims of attempts that will never finish: their worker died."""
+        """Drop the claims of attempts that will never finish: their worker died.
+
+        A claim whose file cannot be deleted now is left for the next time.
+        """
         with self._database.reading() as connection:
             abandoned = connection.execute(
                 select(file_claims.c.job_id, file_claims.c.attempt)
@@ -71,7 +78,10 @@ class Gallery:
                 .distinct()
             ).all()
         for job_id, attempt in abandoned:
-            self._release(job_id, attempt, set())
+            try:
+                self._release(job_id, attempt, set())
+            except FileStoreUnavailable as error:
+                log.warning("files not released", job_id=job_id, reason=error.detail)
 
     def open(self, image: StoredImage) -> BinaryIO:
         """An image's bytes. Raises NotFound or Unavailable."""
@@ -111,7 +121,10 @@ class Gallery:
         self._files.delete(_preview_path(job_id))
 
     def delete(self, image: StoredImage) -> None:
-        """Forget an image, and its file when no other image shows it."""
+        """Forget an image, and its file when no other image shows it.
+
+        Raises Unavailable, and nothing has changed then.
+        """
         with self._database.writing() as connection:
             connection.execute(delete(images).where(images.c.id == image.id))
             self._contents.remove_unused(connection, image.file_key)

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Row, insert, select, tuple_
 
 from darkroom.domain import Job, StoredImage
@@ -12,6 +13,11 @@ from darkroom.errors import NotFound
 from storage.database import Database, epoch_now
 from storage.inspection import Picture
 from storage.tables import images
+
+log = structlog.get_logger(__name__)
+
+#: The largest seed that a database keeps.
+LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +104,21 @@ def insert_images(connection: Connection, job: Job, pictures: Sequence[KeptPictu
                 width=kept.picture.width,
                 height=kept.picture.height,
                 size_bytes=kept.picture.size_bytes,
-                seed=kept.seed,
+                seed=_as_kept(kept.seed),
                 revised_prompt=kept.revised_prompt,
                 chat_id=job.metadata.get("chat_id"),
                 message_id=job.metadata.get("message_id"),
                 created_at=epoch_now(),
             )
         )
+
+
+def _as_kept(seed: int | None) -> int | None:
+    """None for a seed that no column holds: the picture is worth more."""
+    if seed is not None and abs(seed) > LARGEST_SEED:
+        log.warning("seed not kept", seed=seed)
+        return None
+    return seed
 
 
 def image_of(row: Row[Any]) -> StoredImage:

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import delete, or_, select
 
 from darkroom.domain import ImageRequest, InputImage, Job, JobStatus, Size
-from darkroom.errors import EngineFailed, NotFound, Unavailable
+from darkroom.errors import EngineFailed, FileStoreUnavailable, NotFound
 from storage.contents import Contents, key_of
 from storage.database import Database, epoch_now, upsert
 from storage.files import Files
@@ -102,7 +102,7 @@ class Inputs:
         for job_id, key in rows:
             try:
                 self._release(job_id, key)
-            except Unavailable as error:
+            except FileStoreUnavailable as error:
                 # One file that cannot be deleted must not keep the others.
                 log.warning("input not deleted", job_id=job_id, reason=error.detail)
 

@@ -8,11 +8,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Select, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from darkroom.domain import ImageRequest, Job, JobError, JobStatus, NewJob
 from darkroom.errors import DeadlineExceeded, IdempotencyConflict, NotFound
+from storage.backlog import QUEUED
 from storage.database import Database, epoch_now
 from storage.records import job_of, request_to_json
 from storage.tables import jobs
@@ -181,24 +182,13 @@ class Jobs:
         error = JobError(
             code=DeadlineExceeded.code, detail="The job was still waiting at its deadline."
         )
-        with self._database.writing() as connection:
-            return list(
-                connection.scalars(
-                    update(jobs)
-                    .where(
-                        jobs.c.status == JobStatus.QUEUED,
-                        jobs.c.deadline < epoch_now(),
-                        jobs.c.finished_at.is_(None),
-                    )
-                    .values(
-                        status=JobStatus.FAILED,
-                        error=asdict(error),
-                        finished_at=epoch_now(),
-                        revision=jobs.c.revision + 1,
-                    )
-                    .returning(jobs.c.id)
-                )
-            )
+        return self._fail_queued(error, jobs.c.deadline < epoch_now(), jobs.c.finished_at.is_(None))
+
+    def give_up_waiting(self, engine: str, error: JobError, *, after_s: float) -> Sequence[str]:
+        """Fail the queued jobs of an engine that were accepted so long ago; returns their ids."""
+        # Written so that it is looked for among the queued jobs, not among all that are so old.
+        is_old = epoch_now() - jobs.c.created_at > after_s
+        return self._fail_queued(error, QUEUED, jobs.c.engine == engine, is_old)
 
     def request_cancel(self, job_id: str) -> Job:
         """Cancel a queued job at once, or ask the worker of a running one to stop.
@@ -217,6 +207,22 @@ class Jobs:
             if canceled is None:
                 connection.execute(move(job_id, JobStatus.CANCELING))
         return self.get(job_id)
+
+    def _fail_queued(self, error: JobError, *conditions: ColumnElement[bool]) -> Sequence[str]:
+        with self._database.writing() as connection:
+            return list(
+                connection.scalars(
+                    update(jobs)
+                    .where(jobs.c.status == JobStatus.QUEUED, *conditions)
+                    .values(
+                        status=JobStatus.FAILED,
+                        error=asdict(error),
+                        finished_at=epoch_now(),
+                        revision=jobs.c.revision + 1,
+                    )
+                    .returning(jobs.c.id)
+                )
+            )
 
     def _all(self, query: Select[Any]) -> Sequence[Job]:
         with self._database.reading() as connection:

@@ -6,8 +6,9 @@ Jobs stay, without their pictures.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, tuple_
 
 from darkroom.domain import StoredImage
 from storage.database import Database, epoch_now
@@ -30,14 +31,36 @@ class Limits:
         return self.days is not None or self.mb_per_user is not None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A picture's place in the order in which pictures are deleted."""
+
+    created_at: float
+    image_id: str
+
+    @classmethod
+    def of(cls, image: StoredImage) -> Self:
+        return cls(created_at=image.created_at, image_id=image.id)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        created_at, _, image_id = text.partition(" ")
+        return cls(created_at=float(created_at), image_id=image_id)
+
+    def __str__(self) -> str:
+        return f"{self.created_at} {self.image_id}"
+
+
 class Retention:
     """Finds the pictures that are over a limit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def due(self, limits: Limits, *, most: int = 500) -> Sequence[StoredImage]:
-        """Pictures to delete now, oldest first, at most so many."""
+    def due(
+        self, limits: Limits, *, after: Place | None = None, most: int = 500
+    ) -> Sequence[StoredImage]:
+        """Pictures to delete now, oldest first, at most so many; only those behind `after`."""
         if not limits.are_set:
             return []
         newer_of_owner = func.sum(images.c.size_bytes).over(
@@ -51,6 +74,9 @@ class Retention:
         if limits.mb_per_user is not None:
             over.append(ranked.c.total > limits.mb_per_user * MIB)
         columns = [ranked.c[column.name] for column in images.columns]
-        query = select(*columns).where(or_(*over)).order_by(ranked.c.created_at).limit(most)
+        order = (ranked.c.created_at, ranked.c.id)
+        query = select(*columns).where(or_(*over)).order_by(*order).limit(most)
+        if after is not None:
+            query = query.where(tuple_(*order) > tuple_(after.created_at, after.image_id))
         with self._database.reading() as connection:
             return [image_of(row) for row in connection.execute(query)]

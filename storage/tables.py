@@ -17,6 +17,8 @@ from sqlalchemy import (
     text,
 )
 
+from storage.texts import EngineJSON, EngineText
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -25,6 +27,10 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+#: Longest id of a run upstream that is kept, in characters.
+LONGEST_UPSTREAM_ID = 200
 
 
 def _partial(name: str, condition: str, *columns: str) -> Index:
@@ -67,14 +73,14 @@ jobs = Table(
     Column("engine", String(64), nullable=False),
     Column("model", String(200), nullable=False),
     Column("request", JSON, nullable=False),
-    Column("warnings", JSON, nullable=False),
+    Column("warnings", EngineJSON, nullable=False),
     Column("metadata", JSON, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("worker", String(200)),
     Column("lease_until", Double),
-    Column("upstream_id", String(200)),
+    Column("upstream_id", String(LONGEST_UPSTREAM_ID)),
     Column("progress", Double, nullable=False),
-    Column("error", JSON),
+    Column("error", EngineJSON),
     Column("request_id", String(128)),
     Column("idempotency_key", String(255)),
     Column("request_hash", String(64)),
@@ -118,7 +124,7 @@ attempts = Table(
     Column("started_at", Double, nullable=False),
     Column("ended_at", Double),
     Column("outcome", String(32)),
-    Column("detail", Text),
+    Column("detail", EngineText),
     # The newest of one model, to tell how long a picture takes.
     Index("ix_attempts_engine_model_ended_at", "engine", "model", "ended_at"),
 )
@@ -139,7 +145,7 @@ engine_health = Table(
     Column("failures", Integer, nullable=False),
     Column("rests_until", Double),
     Column("code", String(32), nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", EngineText, nullable=False),
 )
 
 #: One row for each file in the store; the same bytes are kept once, however often they are used.
@@ -183,7 +189,7 @@ images = Table(
     Column("height", Integer, nullable=False),
     Column("size_bytes", Integer, nullable=False),
     Column("seed", BigInteger),
-    Column("revised_prompt", Text),
+    Column("revised_prompt", EngineText),
     Column("chat_id", String(200)),
     Column("message_id", String(200)),
     Column("created_at", Double, nullable=False),

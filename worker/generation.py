@@ -102,7 +102,17 @@ def _run(job: Job, studio: Studio) -> None:
             end(lambda: False)
         except WorkerStops:
             end(lambda: studio.aftermath.not_begun(job))
-    studio.top_up(job.engine)
+    for engine in {job.engine, _engine_now(job, studio)}:
+        studio.top_up(engine)
+
+
+def _engine_now(job: Job, studio: Studio) -> str:
+    """The engine the job is for by now: another one, when that is to draw it instead."""
+    try:
+        return studio.storage.jobs.get(job.id).engine
+    except Unavailable as error:
+        log.warning("engine not looked up", job_id=job.id, reason=error.detail)
+        return job.engine
 
 
 def _draw(job: Job, reporter: "_Reporter", studio: Studio) -> list[GeneratedImage]:

@@ -1,9 +1,10 @@
 """Upkeep: what nobody else would do, done by every worker on a timer.
 
 Jobs whose worker died wait again or end; queued jobs are handed to Celery, those it lost too; jobs
-past their deadline fail; engines that rest are asked how they are; files that a dead worker left,
-and pictures that are kept no longer, are removed. Every step is a compare-and-set, so several
-workers doing it at once is safe; a lock in Redis only spares the work.
+past their deadline fail, and so do those that nobody has a driver for; engines that rest are asked
+how they are; files that a dead worker left, and pictures that are kept no longer, are removed.
+Every step is a compare-and-set, so several workers doing it at once is safe; a lock in Redis only
+spares the work.
 """
 
 import time
@@ -14,11 +15,12 @@ import redis
 import structlog
 
 from darkroom.domain import Job
-from darkroom.errors import EngineError, Unavailable
+from darkroom.errors import EngineError, Misconfigured, Unavailable
 from engines.base import Engine
+from engines.checkup import ask
 from storage import Storage
 from storage.retention import Limits
-from worker.aftermath import Aftermath
+from worker.aftermath import Aftermath, recorded
 from worker.dispatch import Dispatcher
 from worker.retention import prune_in_turn
 
@@ -79,10 +81,11 @@ class Upkeep:
             if time.monotonic() >= self._trust_leases_from:
                 self._recover()
             self._visit_the_sick()
+            self._give_up_on_missing_drivers()
             self.dispatcher.find_lost(self.engine_names())
             self.dispatcher.top_up(self.engine_names())
             began = self.clock()
-            self._release_abandoned()
+            self.storage.gallery.release_abandoned()
             self.storage.inputs.release()
             prune_in_turn(self.storage, self.broker, self.limits)
             # So do we, when the store is slow: files are deleted while the database is locked.
@@ -129,18 +132,28 @@ class Upkeep:
         except Unavailable as error:
             log.warning("preview not dropped", job_id=job.id, reason=error.detail)
 
-    def _release_abandoned(self) -> None:
-        """A file that cannot be deleted must not keep the rest of the round from being done."""
-        try:
-            self.storage.gallery.release_abandoned()
-        except Unavailable as error:
-            log.warning("files not released", reason=error.detail)
+    def _give_up_on_missing_drivers(self) -> None:
+        """Fail jobs that wait for an engine whose driver was uninstalled.
+
+        Not at once, and not while another worker draws for it: that one has the driver.
+        """
+        backlog, patience_s = self.storage.backlog, self.aftermath.policy.patience_s
+        for engine in backlog.unattended(self.engine_names(), for_s=patience_s):
+            missing = Misconfigured(
+                f"No worker has a driver for engine {engine!r}: install it again, then retry the"
+                " job."
+            )
+            for job_id in self.storage.jobs.give_up_waiting(
+                engine, recorded(missing), after_s=patience_s
+            ):
+                log.warning("no driver", job_id=job_id, engine=engine)
+                self.announce(job_id)
 
     def _visit_the_sick(self) -> None:
         """Ask engines whose rest is over how they are; meanwhile others may draw for them."""
         for name in self.storage.health.due_for_check():
             try:
-                self.engine(name).check()
+                ask(self.engine(name))
             except EngineError as error:
                 self.storage.health.note_failure(name, code=error.code, reason=error.detail)
                 log.warning("engine still rests", engine=name, reason=error.detail)

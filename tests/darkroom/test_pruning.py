@@ -8,11 +8,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from darkroom.cli import commands
+from darkroom.cli import commands, main
 from darkroom.domain import GeneratedImage, ImageRequest, NewJob, StoredImage
-from darkroom.errors import SettingsError
+from darkroom.errors import FileStoreUnavailable, SettingsError
 from darkroom.settings import Settings
 from storage import Storage, open_storage
+from storage.files import Files
 from storage.migrations import upgrade
 from storage.retention import DAY_S, MIB
 
@@ -133,6 +134,29 @@ def test_the_limits_of_the_settings_hold_where_none_is_typed(
     assert _prune() == ["Deleted 1 pictures."]
     assert _kept(storage) == {fresh.id}
     assert _prune("--days", "8") == ["Deleted 1 pictures."]
+
+
+def test_a_picture_that_cannot_be_deleted_is_counted_and_keeps_no_other(
+    storage: Storage, keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, _ = keep(age_days=41), keep(age_days=31)
+    delete = Files.delete
+
+    def refuse(files: Files, key: str) -> None:
+        if stuck.file_key in key:
+            raise FileStoreUnavailable("Permission denied.")
+        delete(files, key)
+
+    monkeypatch.setattr(Files, "delete", refuse)
+    monkeypatch.setattr("sys.argv", ["darkroom", "prune", "--days", "30"])
+    said = io.StringIO()
+    monkeypatch.setattr("sys.stderr", said)
+
+    with pytest.raises(SystemExit, match="1"):
+        main()
+
+    assert "Error: 1 pictures could not be deleted" in said.getvalue()
+    assert _kept(storage) == {stuck.id}
 
 
 @pytest.mark.usefixtures("storage")

@@ -86,6 +86,13 @@ def test_who_is_next_is_read_from_indexes_alone(
     assert [each for each in steps if not _is_quick(each)] == []
 
 
+def test_engines_without_a_driver_are_found_in_indexes_alone(storage: Storage) -> None:
+    with explained(storage) as steps:
+        storage.backlog.unattended(["builtin"], for_s=60)
+
+    assert [each.rpartition(" ")[2] for each in steps] == ["ix_jobs_waiting", "ix_jobs_sent"]
+
+
 def _is_quick(step: str) -> bool:
     """Whether the step goes to the rows it needs; the sent and the running ones are always few."""
     if step.startswith("SCAN"):

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from darkroom.domain import Job, StoredImage
-from darkroom.errors import InvalidPicture, NotFound, Unavailable
+from darkroom.errors import FileStoreUnavailable, InvalidPicture, NotFound, Unavailable
 from darkroom.settings import Settings
 from storage import Storage
 from storage.files import Files
@@ -29,6 +29,8 @@ class BrokenFiles(Files):
     """A store that does not answer while `is_away`."""
 
     is_away = False
+    #: A file that it does not delete.
+    undeletable = ""
 
     def put(self, key: str, data: bytes) -> None:
         self._check()
@@ -36,11 +38,13 @@ class BrokenFiles(Files):
 
     def delete(self, key: str) -> None:
         self._check()
+        if key == self.undeletable:
+            raise FileStoreUnavailable("The store does not delete it.")
         super().delete(key)
 
     def _check(self) -> None:
         if self.is_away:
-            raise Unavailable("The store is away.")
+            raise FileStoreUnavailable("The store is away.")
 
 
 @pytest.fixture
@@ -76,6 +80,15 @@ def test_a_picture_is_kept_with_all_that_is_known_of_it(storage: Storage, owner_
         created_at=image.created_at,
     )
     assert storage.images.get(image.id) == image
+
+
+@pytest.mark.parametrize(("told", "kept"), [(2**63 - 1, 2**63 - 1), (2**63, None), (-1, -1)])
+def test_a_picture_is_kept_without_a_seed_that_no_database_keeps(
+    storage: Storage, owner_id: str, told: int, kept: int | None
+) -> None:
+    (image,) = shown(storage, running(storage, owner_id), a_picture(RED, seed=told))
+
+    assert image.seed == kept
 
 
 def test_pictures_keep_their_order(storage: Storage, owner_id: str) -> None:
@@ -257,11 +270,26 @@ def test_claims_outlast_a_store_that_is_away(
     storage.attempts.hand_back(dead)
     broken_files.is_away = True
 
-    with pytest.raises(Unavailable):
-        Gallery(storage.database, broken_files).release_abandoned()
+    Gallery(storage.database, broken_files).release_abandoned()
+    kept = originals(storage)
     storage.gallery.release_abandoned()
 
+    assert len(kept) == 1
     assert storage.files.keys() == []
+
+
+def test_a_file_that_cannot_be_deleted_keeps_no_other(
+    storage: Storage, owner_id: str, broken_files: BrokenFiles
+) -> None:
+    for color in ("red", "green", "blue"):
+        dead = running(storage, owner_id)
+        storage.gallery.keep(dead, [a_picture(encoded(color=color))])
+        storage.attempts.hand_back(dead)
+    broken_files.undeletable = originals(storage)[1]
+
+    Gallery(storage.database, broken_files).release_abandoned()
+
+    assert originals(storage) == [broken_files.undeletable]
 
 
 def test_deleting_and_keeping_the_same_bytes_at_once_loses_no_file(

@@ -7,7 +7,7 @@ import pytest
 
 from darkroom.domain import StoredImage
 from storage import Storage
-from storage.retention import DAY_S, MIB, Limits
+from storage.retention import DAY_S, MIB, Limits, Place
 from tests.storage.builders import a_picture, encoded, running, shown, with_times
 
 NO_LIMITS = Limits(days=None, mb_per_user=None)
@@ -89,6 +89,20 @@ def test_only_so_many_are_named_at_once(storage: Storage, owner_id: str) -> None
     found = storage.retention.due(Limits(days=1, mb_per_user=None), most=2)
 
     assert [each.id for each in found] == [each.id for each in images[:2]]
+
+
+def test_those_behind_a_place_come_next(storage: Storage, owner_id: str) -> None:
+    images = [a_stored(storage, owner_id, age_days=age) for age in (9, 8, 7)]
+    same_time = storage.images.get(images[1].id).created_at
+    with_times(storage, images[2], created_at=same_time)
+    limits = Limits(days=1, mb_per_user=None)
+
+    found, place = [], None
+    while batch := storage.retention.due(limits, after=place, most=1):
+        found += [each.id for each in batch]
+        place = Place.parse(str(Place.of(batch[-1])))
+
+    assert found == [images[0].id, *sorted(each.id for each in images[1:])]
 
 
 def test_a_picture_that_is_due_comes_whole(storage: Storage, owner_id: str) -> None:

@@ -3,11 +3,22 @@
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
 from darkroom.domain import ImageRequest, Job, JobError, JobStatus
 from storage import Storage
 from storage.health import FAILURES_TO_REST
-from tests.storage.builders import AN_ERROR, a_job, claimed, queued, running, sent, with_times
+from storage.tables import attempts
+from tests.storage.builders import (
+    AN_ERROR,
+    a_job,
+    claimed,
+    queued,
+    running,
+    sent,
+    status_of,
+    with_times,
+)
 
 LATER = 2e10
 
@@ -165,6 +176,52 @@ def test_a_waiting_job_fails_at_its_deadline(storage: Storage, owner_id: str) ->
         JobStatus.QUEUED,
         JobStatus.RUNNING,
     ]
+
+
+def test_jobs_of_one_engine_that_waited_for_so_long_are_given_up(
+    storage: Storage, owner_id: str
+) -> None:
+    old, sent_old, fresh, running_ = (queued(storage, owner_id, engine="x") for _ in range(4))
+    other = queued(storage, owner_id)
+    for each in (old, sent_old, running_, other):
+        with_times(storage, each, created_at=1000.0)
+    with_times(storage, sent_old, sent_at=1000.0)
+    claimed(storage, running_)
+
+    given_up = storage.jobs.give_up_waiting("x", AN_ERROR, after_s=60)
+
+    assert set(given_up) == {old.id, sent_old.id}
+    failed = storage.jobs.get(old.id)
+    assert (failed.status, failed.error) == (JobStatus.FAILED, AN_ERROR)
+    assert failed.finished_at is not None
+    assert {status_of(storage, each) for each in (fresh, other)} == {JobStatus.QUEUED}
+    assert status_of(storage, running_) is JobStatus.RUNNING
+
+
+def unattended(storage: Storage) -> list[str]:
+    return sorted(storage.backlog.unattended(["builtin"], for_s=60))
+
+
+def test_engines_that_nobody_draws_for_are_unattended(storage: Storage, owner_id: str) -> None:
+    queued(storage, owner_id)
+    queued(storage, owner_id, engine="x")
+    with_times(storage, queued(storage, owner_id, engine="y"), sent_at=1000.0)
+
+    assert unattended(storage) == ["x", "y"]
+
+
+def test_an_engine_is_attended_while_somebody_draws_for_it_and_a_while_after(
+    storage: Storage, owner_id: str
+) -> None:
+    queued(storage, owner_id, engine="x")
+    job = running(storage, owner_id, engine="x")
+    now_drawn = unattended(storage)
+    storage.attempts.succeed(job, [], warnings=[])
+    just_drawn = unattended(storage)
+    with storage.database.writing() as connection:
+        connection.execute(update(attempts).values(ended_at=1000.0))
+
+    assert (now_drawn, just_drawn, unattended(storage)) == ([], [], ["x"])
 
 
 def test_a_job_expires_once(storage: Storage, owner_id: str) -> None:

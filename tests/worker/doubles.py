@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from darkroom.configuration import EngineConfig
 from darkroom.domain import GeneratedImage, Job, Operation, Progress
-from darkroom.errors import Misconfigured, Unavailable
+from darkroom.errors import FileStoreUnavailable, Misconfigured, Unavailable
 from darkroom.settings import Settings
 from engines.base import Engine, Task
 from engines.catalog import Catalog
@@ -128,15 +128,17 @@ class OutageFiles(Files):
     """A file store that keeps and forgets nothing while `is_away`."""
 
     is_away = False
+    #: The key of a picture that it never forgets.
+    undeletable: str | None = None
 
     def put(self, key: str, data: bytes) -> None:
         if self.is_away:
-            raise Unavailable("The file store is away.")
+            raise FileStoreUnavailable("The file store is away.")
         super().put(key, data)
 
     def delete(self, key: str) -> None:
-        if self.is_away:
-            raise Unavailable("The file store is away.")
+        if self.is_away or (self.undeletable and key.endswith(self.undeletable)):
+            raise FileStoreUnavailable("The file store is away.")
         super().delete(key)
 
 

@@ -56,6 +56,14 @@ def test_the_stand_in_draws_and_the_job_says_so(storage: Storage, submit: Submit
     assert Worker(storage).run(job).status is JobStatus.SUCCEEDED
 
 
+def test_the_stand_in_is_told_at_once(storage: Storage, submit: Submit) -> None:
+    worker = a_worker(storage)
+
+    worker.run(submit())
+
+    assert sorted(worker.topped_up) == ["builtin", "scripted"]
+
+
 @pytest.mark.parametrize(
     ("error", "engine"),
     [

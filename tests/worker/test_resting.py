@@ -20,7 +20,7 @@ TO_BUILTIN = {"scripted/m": "builtin/placeholder"}
 class Patient(ScriptedEngine):
     """Answers a check with this error, if there is one."""
 
-    def __init__(self, error: EngineError | None = None) -> None:
+    def __init__(self, error: Exception | None = None) -> None:
         super().__init__()
         self.error = error
         self.checks = 0
@@ -75,6 +75,22 @@ def test_an_engine_that_is_not_well_rests_on(
     assert (ailment.rests, ailment.code, ailment.reason) == (True, error.code, error.detail)
     assert ailment.failures == FAILURES_TO_REST + 1
     assert patient.checks == 1
+    assert queue.sent == []
+
+
+def test_an_engine_whose_driver_breaks_rests_on(
+    storage: Storage, hire: Hire, queue: Queue, submit: Submit, caplog: pytest.LogCaptureFixture
+) -> None:
+    submit()
+    rest(storage, is_over=True)
+    patient = Patient(ZeroDivisionError("No reason."))
+
+    hire(engine=lambda name: patient).round()
+
+    ailment = storage.health.ailments()["scripted"]
+    assert (ailment.rests, ailment.code) == (True, "engine_failed")
+    assert "'scripted' broke" in ailment.reason
+    assert "ZeroDivisionError: No reason." in caplog.text
     assert queue.sent == []
 
 

@@ -6,11 +6,19 @@ import fakeredis
 import pytest
 
 from darkroom.domain import Job, StoredImage
-from darkroom.errors import NotFound
+from darkroom.errors import NotFound, Unavailable
 from storage import Storage
 from storage.retention import DAY_S, Limits
-from tests.worker.doubles import Caretaker, Worker, a_picture, returning
-from worker.retention import LOCK, prune
+from tests.worker.doubles import (
+    Caretaker,
+    OutageDatabase,
+    OutageFiles,
+    Worker,
+    a_picture,
+    returning,
+)
+from worker import retention
+from worker.retention import PLACE, Batch, prune
 
 Submit = Callable[..., Job]
 
@@ -46,7 +54,7 @@ def test_old_pictures_are_gone_with_their_files(
 ) -> None:
     old, fresh = drawn("red", age_days=31), drawn("blue", age_days=1)
 
-    assert prune(storage, A_MONTH) == 1
+    assert prune(storage, A_MONTH).deleted == 1
 
     assert (is_kept(storage, old), is_kept(storage, fresh)) == (False, True)
     (key,) = storage.files.keys()
@@ -88,11 +96,84 @@ def test_the_upkeep_looks_seldom(
 
     caretaker.round()
     was_kept = is_kept(storage, old)
-    broker.delete(LOCK)
+    broker.delete(PLACE)
     caretaker.round()
 
     assert was_kept
     assert not is_kept(storage, old)
+
+
+@pytest.fixture
+def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is over as soon as one picture was looked at."""
+    monkeypatch.setattr(retention, "BATCH_S", -1.0)
+
+
+@pytest.mark.usefixtures("_one_by_one")
+def test_the_upkeep_deletes_one_batch_in_a_round(
+    storage: Storage, hire: Callable[..., Caretaker], drawn: Callable[..., StoredImage]
+) -> None:
+    images = [drawn(color, age_days=31) for color in ("red", "green", "blue")]
+    caretaker, another = hire(limits=A_MONTH), hire(limits=A_MONTH)
+
+    left = []
+    for each in (caretaker, another, caretaker):
+        each.round()
+        left.append(sum(is_kept(storage, image) for image in images))
+
+    assert left == [2, 1, 0]
+
+
+@pytest.mark.usefixtures("_one_by_one")
+def test_a_picture_that_cannot_be_deleted_keeps_no_other(
+    storage: Storage,
+    hire: Callable[..., Caretaker],
+    drawn: Callable[..., StoredImage],
+    broker: fakeredis.FakeRedis,
+    files: OutageFiles,
+) -> None:
+    stuck, *others = (
+        drawn(color, age_days=age) for color, age in (("red", 33), ("green", 32), ("blue", 31))
+    )
+    files.undeletable = stuck.file_key
+    caretaker = hire(limits=A_MONTH)
+
+    for _ in range(4):
+        caretaker.round()
+    left = [is_kept(storage, each) for each in (stuck, *others)]
+    files.undeletable = None
+    caretaker.round()
+    was_kept = is_kept(storage, stuck)
+    broker.delete(PLACE)
+    caretaker.round()
+
+    assert left == [True, False, False]
+    assert was_kept
+    assert not is_kept(storage, stuck)
+
+
+def test_a_batch_says_what_came_of_it(
+    storage: Storage, drawn: Callable[..., StoredImage], files: OutageFiles
+) -> None:
+    stuck = drawn("red", age_days=33)
+    drawn("green", age_days=32)
+    files.undeletable = stuck.file_key
+
+    first = prune(storage, A_MONTH)
+    second = prune(storage, A_MONTH, after=first.place)
+
+    assert (first.deleted, first.refused) == (1, 1)
+    assert second == Batch()
+
+
+def test_a_database_that_goes_away_is_no_picture_that_cannot_be_deleted(
+    storage: Storage, drawn: Callable[..., StoredImage], database: OutageDatabase
+) -> None:
+    drawn("red", age_days=31)
+    database.dies_next = True
+
+    with pytest.raises(Unavailable, match="database"):
+        prune(storage, A_MONTH)
 
 
 def test_pictures_are_kept_another_while_when_the_broker_is_away(

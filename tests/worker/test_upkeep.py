@@ -291,6 +291,82 @@ def test_leases_are_given_time_after_files_were_slow_to_delete(
     assert storage.jobs.get(job.id) == job
 
 
+def test_leases_are_given_time_when_the_database_goes_away_while_files_are_deleted(
+    storage: Storage,
+    trusting: Caretaker,
+    lose: Callable[..., Job],
+    files: OutageFiles,
+    database: OutageDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage.gallery.keep(lose(), [a_picture()])
+
+    def delete_as_the_database_dies(key: str) -> None:
+        database.dies_next = key.startswith("images/")
+
+    monkeypatch.setattr(files, "delete", delete_as_the_database_dies)
+    trusting.round()
+    database.is_away = False
+    job = lose()
+
+    trusting.round()
+
+    assert storage.jobs.get(job.id) == job
+
+
+@pytest.fixture
+def wait_for(storage: Storage, submit: Submit) -> Callable[..., Job]:
+    """A job that has waited for so long."""
+
+    def make(engine: str, *, age_s: float) -> Job:
+        job = submit(engine=engine)
+        with storage.database.writing() as connection:
+            connection.exec_driver_sql(
+                "UPDATE jobs SET created_at = created_at - ? WHERE id = ?", (age_s, job.id)
+            )
+        return storage.jobs.get(job.id)
+
+    return make
+
+
+def test_a_job_that_nobody_has_a_driver_for_fails_in_the_end(
+    storage: Storage, caretaker: Caretaker, wait_for: Callable[..., Job]
+) -> None:
+    old = wait_for("uninstalled", age_s=PATIENT.patience_s + 60)
+    fresh = wait_for("uninstalled", age_s=PATIENT.patience_s - 60)
+
+    caretaker.round()
+    caretaker.round()
+
+    failed = storage.jobs.get(old.id)
+    assert failed.error is not None
+    assert (failed.status, failed.error.code) == (JobStatus.FAILED, "engine_misconfigured")
+    assert "driver for engine 'uninstalled': install it again" in failed.error.detail
+    assert caretaker.announced == [failed]
+    assert storage.jobs.get(fresh.id) == fresh
+
+
+def test_a_job_that_another_worker_has_a_driver_for_waits(
+    storage: Storage, caretaker: Caretaker, wait_for: Callable[..., Job]
+) -> None:
+    old = wait_for("theirs", age_s=PATIENT.patience_s + 60)
+    storage.attempts.claim(wait_for("theirs", age_s=0).id, worker="w3", lease_s=30)
+
+    caretaker.round()
+
+    assert storage.jobs.get(old.id) == old
+
+
+def test_a_job_that_there_is_a_driver_for_waits_for_any_time(
+    storage: Storage, caretaker: Caretaker, wait_for: Callable[..., Job]
+) -> None:
+    old = wait_for("paid", age_s=PATIENT.patience_s + 60)
+
+    caretaker.round()
+
+    assert storage.jobs.get(old.id).status is JobStatus.QUEUED
+
+
 def test_a_round_is_spared_while_another_worker_does_one(
     storage: Storage, caretaker: Caretaker, lose: Callable[..., Job], broker: fakeredis.FakeRedis
 ) -> None:

@@ -31,6 +31,7 @@ FAULTS = {
     "azure_filter": Fault(400, "contentFilter", "", "The response was filtered."),
     "billing": Fault(400, "billing_hard_limit_reached", message="Billing hard limit reached."),
     "organization": Fault(403, message="Your organization must be verified to use the model."),
+    "country": Fault(403, "unsupported_country_region_territory", "request_forbidden"),
     "no_model_400": Fault(400, message="The model 'gpt-image-9' does not exist."),
     "no_model_404": Fault(404, "model_not_found", message="No such model."),
     "no_model_403": Fault(403, "model_not_found", message="Project has no access to the model."),

@@ -43,32 +43,33 @@ class Family:
     engine: type[Engine]
     #: One of them.
     model: str
-    server: Callable[[], AbstractContextManager[Any]]
-    configuration: Callable[[Any], dict[str, Any]]
+    #: Its server, given how many seconds it takes for a sampling step where it has any.
+    server: Callable[[float], AbstractContextManager[Any]]
+    #: The configuration that leads there, and how long a step takes.
+    configuration: Callable[[Any, float], dict[str, Any]]
     #: Whether it shows a picture before it is done.
     previews: bool = False
     #: Whether a cancel stops the server's own work, and not only the wait for it.
     stops: bool = False
 
     @contextmanager
-    def ready(self) -> Iterator[tuple[Engine, StandIn | None]]:
+    def ready(self, step_s: float = 0.0) -> Iterator[tuple[Engine, StandIn | None]]:
         """The engine at its server, for as long as the block lasts."""
-        with self.server() as server:
-            yield self._made(server), server
+        with self.server(step_s) as server:
+            yield self._made(**self.configuration(server, step_s)), server
 
     def described(self) -> Model:
         """What is known of the model without asking anyone."""
-        model = self._made(None).model(self.model)
+        model = self._made().model(self.model)
         assert model is not None
         return model
 
-    def _made(self, server: Any) -> Engine:
+    def _made(self, **parts: Any) -> Engine:
         name = self.engine.__name__.lower().removesuffix("images").removesuffix("engine")
-        parts = {} if server is None else self.configuration(server)
         return self.engine(EngineConfig(name=name, **parts), Catalog())
 
 
-def _keyed(server: Any) -> dict[str, Any]:
+def _keyed(server: Any, _: float) -> dict[str, Any]:
     return {"base_url": server.url, "api_key": server.key}
 
 
@@ -77,7 +78,7 @@ def _openai(label: str, model: str, **rest: Any) -> Family:
         label=label,
         engine=OpenAIImages,
         model=model,
-        server=OpenAIServer,
+        server=lambda _: OpenAIServer(),
         configuration=_keyed,
         **rest,
     )
@@ -85,7 +86,11 @@ def _openai(label: str, model: str, **rest: Any) -> Family:
 
 def _gemini(label: str, model: str) -> Family:
     return Family(
-        label=label, engine=Gemini, model=model, server=GeminiServer, configuration=_keyed
+        label=label,
+        engine=Gemini,
+        model=model,
+        server=lambda _: GeminiServer(),
+        configuration=_keyed,
     )
 
 
@@ -94,8 +99,8 @@ FAMILIES = (
         label="`builtin/placeholder`",
         engine=BuiltinEngine,
         model="placeholder",
-        server=nullcontext,
-        configuration=lambda _: {"options": {"latency_s": 1.0}},
+        server=lambda _: nullcontext(),
+        configuration=lambda _, step_s: {"options": {"latency_s": 20 * step_s}},
         previews=True,
         stops=True,
     ),
@@ -112,8 +117,8 @@ FAMILIES = (
         label="`automatic1111/<checkpoint>`",
         engine=Automatic1111,
         model="default",
-        server=lambda: Automatic1111Server(step_s=0.05),
-        configuration=lambda server: {"base_url": server.url},
+        server=lambda step_s: Automatic1111Server(step_s=step_s),
+        configuration=lambda server, _: {"base_url": server.url},
         previews=True,
         stops=True,
     ),

@@ -181,12 +181,15 @@ def test_its_progress_only_grows(driver: Driver) -> None:
     assert reports.shares[-1] <= 1.0
 
 
-def test_it_shows_previews_where_it_says_so(driver: Driver) -> None:
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda each: each.label)
+def test_it_shows_previews_where_it_says_so(family: Family) -> None:
     reports = Reports()
 
-    driver.engine.generate(driver.task(a_request()), reports)
+    with family.ready(step_s=0.06) as (engine, server):
+        driver = Driver(family, engine, server)
+        engine.generate(driver.task(fit(a_request(steps=20), driver.model).request), reports)
 
-    assert bool(reports.previews) is driver.family.previews
+    assert bool(reports.previews) is family.previews
     for each in reports.previews:
         assert opened(each).size
 

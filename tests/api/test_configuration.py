@@ -53,10 +53,8 @@ def test_an_empty_key_removes_it(admin: Caller, storage: Storage) -> None:
 def test_a_configured_engine_is_ready_at_once(admin: Caller) -> None:
     admin.post(UPDATE, json={"IMAGES_OPENAI_API_KEY": KEY, "IMAGE_GENERATION_ENGINE": "openai"})
 
-    assert {each["name"]: each["state"] for each in admin.get("/api/v1/engines/").json} == {
-        "builtin": "ready",
-        "openai": "ready",
-    }
+    found = admin.get("/api/v1/engines/").json
+    assert {each["name"] for each in found if each["state"] == "ready"} == {"builtin", "openai"}
 
 
 @pytest.mark.parametrize(

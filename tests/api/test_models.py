@@ -1,10 +1,18 @@
 """Which models can be asked for, what they can do, and whether their engines work."""
 
 from tests.api.conftest import Caller
+from tests.engines.servers.gemini import GeminiServer
 from tests.engines.servers.openai import OpenAIServer
 
 UPDATE = "/api/images/config/update"
 MODELS = "/api/images/models"
+
+
+def use_google(admin: Caller, server: GeminiServer) -> None:
+    admin.post(
+        UPDATE,
+        json={"IMAGES_GEMINI_API_BASE_URL": server.url, "IMAGES_GEMINI_API_KEY": server.key},
+    )
 
 
 def use(admin: Caller, server: OpenAIServer, **more: str) -> None:
@@ -66,3 +74,26 @@ def test_all_engines_are_checked_each_for_what_it_is_used_for(admin: Caller) -> 
     assert by_use[("openai", "generate")] is True
     assert by_use.get(("openai", "edit"), False) is False
     assert any(each["engine"] == "builtin" and each["ok"] for each in found)
+
+
+def test_an_engine_is_asked_at_most_every_half_minute(anna: Caller, admin: Caller) -> None:
+    with GeminiServer() as server:
+        use_google(admin, server)
+
+        for _ in range(3):
+            anna.get(f"{MODELS}?engine=all")
+
+        assert len([each for each in server.calls if each.path == "/v1beta/models"]) == 1
+
+
+def test_an_engine_that_does_not_answer_is_named_beside_what_is_known_of_it(
+    anna: Caller, admin: Caller
+) -> None:
+    with GeminiServer() as server:
+        use_google(admin, server)
+
+    answer = anna.get(f"{MODELS}?engine=all")
+
+    assert answer.status_code == 200
+    assert {each["engine"] for each in answer.json} == {"builtin", "gemini"}
+    assert "'gemini' cannot be reached" in answer.headers["Warning"]

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.services import Services
-from darkroom.configuration import FIELDS_BY_NAME, Value
+from darkroom.configuration import FIELDS_BY_NAME
+from darkroom.domain import Operation
 from darkroom.errors import InvalidRequest
 
 MASK = "********"
@@ -13,12 +14,17 @@ MASK = "********"
 SHOWN_FROM_CHARS = 16
 
 
-def shown_config(services: Services) -> dict[str, Value]:
-    """Every field, secrets masked."""
+def shown_config(services: Services) -> dict[str, Any]:
+    """Every field, secrets masked, and what engines made of them."""
+    described: dict[str, dict[str, Any]] = {}
+    for operation in Operation:
+        for name, engine in services.engines(operation).enabled.items():
+            if description := engine.describe(operation):
+                described.setdefault(name, {})[operation] = description
     return {
         name: mask(str(value)) if FIELDS_BY_NAME[name].secret else value
         for name, value in services.storage.config.values().items()
-    }
+    } | {"engines": described}
 
 
 def update_config(changes: Mapping[str, Any], services: Services) -> None:

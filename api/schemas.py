@@ -7,7 +7,7 @@ that a misspelt one is not dropped in silence; `null` means the same as leaving 
 from typing import Any
 
 import orjson
-from marshmallow import Schema, ValidationError, fields, post_load, validate, validates
+from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate, validates
 
 from api.fields import (
     Address,
@@ -460,6 +460,10 @@ class EngineCheckSchema(Schema):
         required=True,
         **_about("What it is used for; empty when it is not enabled."),
     )
+    configuration = fields.Dict(
+        required=True,
+        **_about("What it made of its configuration, by operation, such as a workflow's nodes."),
+    )
     ok = fields.Boolean(required=True)
     detail = fields.String(required=True)
 
@@ -535,7 +539,18 @@ def _config_field(entry: Field) -> fields.Field[Any]:
     return Text(validate=validate.Length(max=1_000_000), **about)
 
 
+class _ConfigSchema(Schema):
+    engines = fields.Dict(
+        dump_only=True,
+        **_about("What engines made of it, by engine and operation; ignored when it is sent back."),
+    )
+
+    @pre_load
+    def _without_what_was_only_shown(self, data: Any, **_: Any) -> Any:
+        return {key: data[key] for key in data if key != "engines"} if data else data
+
+
 #: Open WebUI's flat images configuration; every field may be left out of an update.
-ConfigSchema = Schema.from_dict(
+ConfigSchema = _ConfigSchema.from_dict(
     {entry.name: _config_field(entry) for entry in FIELDS}, name="ConfigSchema"
 )

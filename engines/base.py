@@ -6,9 +6,9 @@ by the name it has among the entry points of the group `darkroom.engines`; ours 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from darkroom.configuration import EngineConfig
 from darkroom.domain import GeneratedImage, ImageRequest, InputImage, Model, Operation, Progress
@@ -88,6 +88,10 @@ class Engine(ABC):
         if self.takes_unlisted:
             return self.catalog.model(self.config.name, model_id)
         return None
+
+    def describe(self, operation: Operation) -> Mapping[str, Any]:
+        """What it made of its configuration, for the admin who wrote it. Asks nobody."""
+        return {}
 
     @abstractmethod
     def check(self) -> str:

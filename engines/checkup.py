@@ -1,9 +1,10 @@
 """Asks engines whether they can be used, all at the same time."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from darkroom.configuration import ImagesConfig
 from darkroom.domain import Operation
@@ -22,6 +23,8 @@ class Finding:
     #: What it is used for as it was asked; an engine whose edits go elsewhere is asked twice.
     operations: Sequence[Operation]
     is_usable: bool
+    #: What it made of its configuration, by operation.
+    configuration: Mapping[str, Any] = field(default_factory=dict)
     #: One sentence: what answered, or what is wrong and how to put it right.
     detail: str
 
@@ -67,8 +70,13 @@ def _ask(engine: Engine, operations: Sequence[Operation]) -> Finding:
         detail, is_usable = ask(engine), True
     except EngineError as error:
         detail, is_usable = error.detail, False
+    described = {each: engine.describe(each) for each in operations}
     return Finding(
-        engine=engine.config.name, operations=operations, is_usable=is_usable, detail=detail
+        engine=engine.config.name,
+        operations=operations,
+        is_usable=is_usable,
+        detail=detail,
+        configuration={each: said for each, said in described.items() if said},
     )
 
 

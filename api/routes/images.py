@@ -112,6 +112,7 @@ def verify(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "engine": each.engine,
             "operations": each.operations,
+            "configuration": each.configuration,
             "ok": each.is_usable,
             "detail": each.detail,
         }

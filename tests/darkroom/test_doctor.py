@@ -28,7 +28,7 @@ def test_all_is_well_on_defaults() -> None:
     assert [line.split(":")[0] for line in result.output.splitlines()] == [
         "ok      database",
         "ok      file store",
-        "ok      engine builtin (generate)",
+        "ok      engine builtin (generate, edit)",
     ]
 
 

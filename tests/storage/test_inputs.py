@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from darkroom.domain import ImageRequest, InputImage, Job, Operation, Size
-from darkroom.errors import EngineFailed, Unavailable
+from darkroom.errors import EngineFailed, FileStoreUnavailable, Unavailable
 from darkroom.settings import Settings
 from storage import Storage
 from storage.contents import key_of
@@ -49,7 +49,7 @@ class BrokenFiles(Files):
 
     def delete(self, key: str) -> None:
         if any(key.endswith(each) for each in self.stuck):
-            raise Unavailable("The store is away.")
+            raise FileStoreUnavailable("The store is away.")
         self.store.delete(key)
 
 
@@ -215,7 +215,7 @@ def test_pictures_are_held_before_their_bytes_are_written(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*_: object) -> None:
-        raise Unavailable("The store is away.")
+        raise FileStoreUnavailable("The store is away.")
 
     with monkeypatch.context() as patch:
         patch.setattr(storage.files, "put", die)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from darkroom.domain import Job, JobError, JobStatus
+from darkroom.domain import Job, JobError
 from darkroom.errors import EngineError, Misconfigured, OutcomeUnknown, WorkersDied
 from engines.base import Engine
 from storage import Storage
@@ -78,8 +78,8 @@ class Aftermath:
         One that gave a sign since the job was read keeps it.
         """
         attempts = self.storage.attempts.if_expired()
-        if job.status is JobStatus.CANCELING:
-            return attempts.cancel_held(job)
+        if attempts.cancel_held(job):
+            return True
         if self._may_be_paid_for(job):
             return attempts.fail(job, _outcome_unknown("The worker died"))
         if self._tries(job) + 1 >= self.policy.max_attempts:

@@ -259,11 +259,12 @@ def test_a_job_that_is_being_canceled_is_not_repeated(
 def test_a_dead_workers_job_that_was_being_canceled_ends_canceled(
     storage: Storage, aftermath: Aftermath, hold: Hold, engine: str
 ) -> None:
-    job = storage.jobs.request_cancel(hold(engine=engine).id)
+    before = hold(engine=engine)
+    storage.jobs.request_cancel(before.id)
 
-    assert aftermath.lost(job)
+    assert aftermath.lost(before)
 
-    assert outcome(storage, job) == (CANCELED, None, "canceled")
+    assert outcome(storage, before) == (CANCELED, None, "canceled")
 
 
 @pytest.mark.parametrize("is_canceling", [False, True])

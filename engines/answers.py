@@ -30,6 +30,12 @@ class Answer:
         return self.body.lstrip()[:1] == b"<"
 
     @property
+    def is_event_stream(self) -> bool:
+        """Whether it is a stream of events, which tells its story as it comes."""
+        kind = self.headers.get("content-type") or ""
+        return self.is_success and kind.lower().startswith("text/event-stream")
+
+    @property
     def retry_after_s(self) -> float | None:
         """How many seconds from now the engine wants to be left alone, where it says so."""
         milliseconds = _number(self.headers.get("retry-after-ms"))

@@ -3,8 +3,9 @@
 import io
 import ssl
 import time
-from dataclasses import dataclass
-from threading import Lock
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from threading import Event, Lock
 
 import requests
 import urllib3
@@ -19,6 +20,9 @@ from darkroom.errors import (
     OutcomeUnknown,
 )
 from engines.answers import Answer
+
+#: The largest piece of a stream that is passed on at once.
+LARGEST_PIECE_BYTES = 64 * 1024
 
 #: What requests raises for an address or a header that cannot be sent at all.
 UNSENDABLE = (
@@ -67,13 +71,18 @@ class Exchange:
     deadline: float
     connect_timeout_s: float
     largest_bytes: int
+    _is_abandoned: Event = field(default_factory=Event, init=False, repr=False)
 
     @property
     def left_s(self) -> float:
         return self.deadline - time.monotonic()
 
-    def run(self) -> Answer:
-        """Send, and read to the end. Raises what `Http.call` promises."""
+    def run(self, pass_on: Callable[[Answer], None] | None = None) -> Answer:
+        """Send, and read to the end. Raises what `Http.call` promises.
+
+        With `pass_on`, a stream of events goes there piece by piece as it comes, each as an answer
+        with that body, and the answer that is returned has none.
+        """
         left_s = max(self.left_s, 0.001)
         try:
             with (
@@ -88,17 +97,23 @@ class Exchange:
                     stream=True,
                 ) as response,
             ):
-                body = self._read(response.raw)
+                head = Answer(status=response.status_code, headers=response.headers, body=b"")
+                if pass_on is not None and head.is_event_stream:
+                    self._follow(response.raw, lambda piece: pass_on(replace(head, body=piece)))
+                    return head
+                return replace(head, body=self._read(response.raw))
         except UNSENDABLE as error:
             raise Misconfigured(
                 f"Engine {self.engine!r} has an address or a key that cannot be sent: correct it."
             ) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise self._lost(error) from error
-        return Answer(status=response.status_code, headers=response.headers, body=body)
 
     def abandon(self) -> None:
-        """Send nothing any more: a call that nobody waits for must not draw, or cost."""
+        """Send nothing any more, for a call that nobody waits for must not draw, or cost; and read
+        no more of a stream.
+        """
+        self._is_abandoned.set()
         if self.body is not None:
             self.body.withhold()
 
@@ -110,11 +125,25 @@ class Exchange:
         # In one piece, and not through `response.content`: both cost a multiple of the CPU.
         body = raw.read(self.largest_bytes + 1, decode_content=True)
         if len(body) > self.largest_bytes:
-            raise EngineFailed(
-                f"Engine {self.engine!r} answered with more than {self.largest_bytes / 2**20:.0f}"
-                " MiB: ask for fewer or smaller pictures."
-            )
+            raise self._too_large()
         return body
+
+    def _follow(self, raw: urllib3.BaseHTTPResponse, take: Callable[[bytes], None]) -> None:
+        read_bytes = 0
+        while not self._is_abandoned.is_set():
+            piece = raw.read1(LARGEST_PIECE_BYTES, decode_content=True)
+            if not piece:
+                return
+            read_bytes += len(piece)
+            if read_bytes > self.largest_bytes:
+                raise self._too_large()
+            take(piece)
+
+    def _too_large(self) -> EngineFailed:
+        return EngineFailed(
+            f"Engine {self.engine!r} answered with more than {self.largest_bytes / 2**20:.0f} MiB:"
+            " ask for fewer or smaller pictures."
+        )
 
     def _lost(self, error: Exception) -> EngineError:
         cause = _innermost(error)

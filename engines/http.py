@@ -6,7 +6,9 @@ the server does, and fails with an `EngineError` that says whether the engine ma
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
+from dataclasses import replace
+from queue import Empty, SimpleQueue
 from threading import Thread
 
 import orjson
@@ -15,6 +17,7 @@ from requests.auth import AuthBase
 from urllib3 import encode_multipart_formdata
 
 from engines.answers import Answer
+from engines.events import Event, EventReader
 from engines.exchange import Body, Exchange
 from engines.scrubbing import Scrubber
 
@@ -68,12 +71,17 @@ class Http:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         largest_bytes: int = LARGEST_ANSWER_BYTES,
         keep_waiting: Callable[[], None] = lambda: None,
+        on_event: Callable[[Event], bool] | None = None,
     ) -> Answer:
         """Send one request and read its answer, whatever its status, within `timeout_s`.
 
         The body is `json`, or a `form`. `signed` sends the engine's credentials. `keep_waiting` is
         called about twice a second; what it raises ends the wait and passes, and the answer is
         dropped when it comes.
+
+        With `on_event`, an answer that is a stream of events is given to it event by event, as they
+        come; the answer that is returned then has no body. It returns whether it has seen enough:
+        then nothing more is read. What it raises passes like that of `keep_waiting`.
 
         Raises EngineUnreachable when nothing was sent or nothing was asked to be drawn,
         OutcomeUnknown when a body was sent and its answer lost, Misconfigured for an address that
@@ -97,31 +105,58 @@ class Http:
             connect_timeout_s=connect_timeout_s,
             largest_bytes=largest_bytes,
         )
-        return _run_in_background(exchange, keep_waiting)
+        return _run_in_background(exchange, keep_waiting, on_event)
 
 
-def _run_in_background(exchange: Exchange, keep_waiting: Callable[[], None]) -> Answer:
+def _run_in_background(
+    exchange: Exchange,
+    keep_waiting: Callable[[], None],
+    on_event: Callable[[Event], bool] | None,
+) -> Answer:
     """Run `exchange` where it cannot hold up the caller, who may lose patience or interest.
 
     A thread that nobody waits for any more ends when the server hangs up or falls silent until the
     deadline. It is a daemon, so that it does not hold up the end of the process either.
     """
     future: Future[Answer] = Future()
+    #: Pieces of a stream; None when the exchange is over.
+    pieces: SimpleQueue[Answer | None] = SimpleQueue()
 
     def work() -> None:
         try:
-            future.set_result(exchange.run())
+            future.set_result(exchange.run(pieces.put if on_event else None))
         except BaseException as error:  # noqa: BLE001 - raised again where the caller waits
             future.set_exception(error)
+        finally:
+            pieces.put(None)
 
     Thread(target=work, name=f"http-{exchange.engine}", daemon=True).start()
+    events = EventReader()
+    next_tick = time.monotonic() + TICK_S
     try:
-        while not wait([future], timeout=min(TICK_S, max(exchange.left_s, 0.0))).done:
-            keep_waiting()
-            if exchange.left_s <= 0:
-                break
+        while True:
+            try:
+                piece = pieces.get(
+                    timeout=max(min(next_tick - time.monotonic(), exchange.left_s), 0.0)
+                )
+            except Empty:
+                pass
+            else:
+                if piece is None:
+                    answer = future.result()
+                    _is_enough(events.end(), on_event)
+                    return answer
+                if _is_enough(events.feed(piece.body), on_event):
+                    return replace(piece, body=b"")
+            if time.monotonic() >= next_tick or exchange.left_s <= 0:
+                keep_waiting()
+                next_tick = time.monotonic() + TICK_S
+            if exchange.left_s <= 0 and not future.done():
+                raise exchange.late()
     finally:
         exchange.abandon()
-    if not future.done():
-        raise exchange.late()
-    return future.result()
+
+
+def _is_enough(events: Iterable[Event], on_event: Callable[[Event], bool] | None) -> bool:
+    """Give events away until one of them was enough."""
+    return on_event is not None and any(on_event(each) for each in events)

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event as Flag
+from threading import Thread
 
 import pytest
 from cryptography import x509
@@ -24,6 +25,7 @@ from darkroom.errors import (
     Misconfigured,
     OutcomeUnknown,
 )
+from engines.events import Event
 from engines.exchange import Body
 from engines.http import Http
 from tests.engines.servers.openai import OpenAIServer
@@ -66,7 +68,7 @@ def raw_server() -> Iterator[Callable[[Talk], str]]:
             def serve() -> None:
                 connection, _ = listener.accept()
                 with connection:
-                    connection.recv(65536)
+                    _read_request(connection)
                     talk(connection)
 
             threads.append(Thread(target=serve))
@@ -76,6 +78,13 @@ def raw_server() -> Iterator[Callable[[Talk], str]]:
         yield start
         for each in threads:
             each.join()
+
+
+def _read_request(connection: socket.socket) -> None:
+    """Read it to its end: what is left unread resets the connection."""
+    with connection.makefile("rb") as stream:
+        _, *head = iter(stream.readline, b"\r\n")
+        stream.read(int(message_from_bytes(b"".join(head)).get("Content-Length", 0)))
 
 
 def test_an_answer_is_read_whatever_its_status(
@@ -191,7 +200,7 @@ def test_a_server_that_does_not_answer_is_left_at_the_deadline(
 def test_a_server_that_dribbles_is_left_at_the_deadline(
     client: Http, raw_server: Callable[[Talk], str]
 ) -> None:
-    left = Event()
+    left = Flag()
 
     def dribble(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
@@ -310,3 +319,150 @@ def test_a_form_is_sent_with_its_files(client: Http) -> None:
     assert picture.get_filename() == "a.png"
     assert picture.get_content_type() == "image/png"
     assert picture.get_payload(decode=True) == b"\x89PNG"
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nx-request-id: r1\r\n\r\n"
+
+
+def test_a_stream_is_given_away_event_by_event_as_it_comes(
+    client: Http, raw_server: Callable[[Talk], str]
+) -> None:
+    seen: list[bytes] = []
+    first_seen = Flag()
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(HEAD + b"data: one\n\n")
+        # Whoever reads to the end first would wait for ever.
+        assert first_seen.wait(20)
+        connection.sendall(b"data: two\n\n")
+
+    def take(event: Event) -> bool:
+        seen.append(event.data)
+        first_seen.set()
+        return False
+
+    answer = client.call("POST", raw_server(talk), json=BODY, timeout_s=20, on_event=take)
+
+    assert seen == [b"one", b"two"]
+    assert answer.status == 200
+    assert answer.headers["x-request-id"] == "r1"
+    assert answer.body == b""
+
+
+def test_a_stream_is_left_once_enough_was_seen(
+    client: Http, raw_server: Callable[[Talk], str]
+) -> None:
+    is_left = Flag()
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(HEAD + b"data: one\n\ndata: two\n\n")
+        is_left.wait(20)
+
+    seen: list[bytes] = []
+
+    def take(event: Event) -> bool:
+        seen.append(event.data)
+        return True
+
+    answer = client.call("POST", raw_server(talk), json=BODY, timeout_s=20, on_event=take)
+    is_left.set()
+
+    assert seen == [b"one"]
+    assert answer.is_event_stream
+
+
+def test_a_silent_stream_can_be_stopped(client: Http, raw_server: Callable[[Talk], str]) -> None:
+    is_left, waited = Flag(), []
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(HEAD + b"data: one\n\n")
+        is_left.wait(20)
+
+    def keep_waiting() -> None:
+        waited.append(time.monotonic())
+        if len(waited) == 2:
+            raise Canceled("Stop.")
+
+    url = raw_server(talk)
+    try:
+        with pytest.raises(Canceled):
+            client.call(
+                "POST",
+                url,
+                json=BODY,
+                timeout_s=20,
+                keep_waiting=keep_waiting,
+                on_event=lambda event: False,
+            )
+    finally:
+        is_left.set()
+
+    # Twice a second, whether anything arrives or not.
+    assert waited[1] - waited[0] < 5
+
+
+def test_a_stream_that_never_stops_is_left_at_the_deadline_and_may_be_stopped_until_then(
+    client: Http, raw_server: Callable[[Talk], str]
+) -> None:
+    is_left, waited = Flag(), []
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(HEAD)
+        while not is_left.wait(0.01):
+            try:
+                connection.sendall(b": still here\n\n")
+            except OSError:
+                # The caller is gone.
+                return
+
+    url = raw_server(talk)
+    try:
+        with pytest.raises(OutcomeUnknown, match="in time"):
+            client.call(
+                "POST",
+                url,
+                json=BODY,
+                timeout_s=0.8,
+                keep_waiting=lambda: waited.append(1),
+                on_event=lambda event: False,
+            )
+    finally:
+        is_left.set()
+
+    assert len(waited) >= 2
+
+
+def test_a_stream_that_breaks_leaves_the_outcome_unknown(
+    client: Http, raw_server: Callable[[Talk], str]
+) -> None:
+    def talk(connection: socket.socket) -> None:
+        head = HEAD.replace(b"x-request-id: r1", b"Transfer-Encoding: chunked")
+        connection.sendall(head + b"b\r\ndata: one\n\n\r\n5\r\nda")
+
+    with pytest.raises(OutcomeUnknown, match="charged"):
+        client.call("POST", raw_server(talk), json=BODY, timeout_s=20, on_event=lambda event: False)
+
+
+def test_what_is_no_stream_of_events_is_read_as_ever(
+    client: Http, server: OpenAIServer, target: str
+) -> None:
+    answer = client.call("POST", target, json=BODY, timeout_s=20, on_event=lambda event: True)
+
+    assert len(answer.json()["data"]) == 1
+
+
+def test_a_stream_of_absurd_size_is_not_read_to_its_end(
+    client: Http, raw_server: Callable[[Talk], str]
+) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(HEAD + b"data: " + b"x" * 5000)
+
+    with pytest.raises(EngineFailed, match="more than"):
+        client.call(
+            "POST",
+            raw_server(talk),
+            json=BODY,
+            timeout_s=20,
+            largest_bytes=1000,
+            on_event=lambda event: False,
+        )

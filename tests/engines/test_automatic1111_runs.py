@@ -51,25 +51,6 @@ def engine(server: Automatic1111Server) -> Automatic1111:
     return engine_at(server)
 
 
-class Watcher(Reports):
-    """Keeps the previews too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.previews: list[bytes] = []
-
-    def __call__(
-        self,
-        share: float | None = None,
-        *,
-        preview: bytes | None = None,
-        upstream_id: str | None = None,
-    ) -> None:
-        super().__call__(share, preview=preview, upstream_id=upstream_id)
-        if preview is not None:
-            self.previews.append(preview)
-
-
 def interrupts(server: Automatic1111Server) -> int:
     return len(server.calls_to("/interrupt"))
 
@@ -83,7 +64,7 @@ def draw(engine: Automatic1111, model: str, prompt: str) -> GeneratedImage:
 
 
 def test_progress_grows_and_shows_each_preview_once(engine: Automatic1111) -> None:
-    reports = Watcher()
+    reports = Reports()
 
     engine.generate(a_task("default", count=2, steps=30), reports)
 
@@ -96,7 +77,7 @@ def test_progress_grows_and_shows_each_preview_once(engine: Automatic1111) -> No
 def test_while_a_neighbour_draws_nothing_of_its_run_is_shown(
     engine: Automatic1111, server: Automatic1111Server
 ) -> None:
-    reports = Watcher()
+    reports = Reports()
 
     with Neighbour(server, steps=30) as neighbour:
         draw_alone = engine.generate(a_task("default", prompt="ours", steps=1), reports)
@@ -110,7 +91,7 @@ def test_while_a_neighbour_draws_nothing_of_its_run_is_shown(
 def test_a_headless_server_tells_how_far_it_is_and_shows_nobodys_preview(
     headless: Automatic1111Server,
 ) -> None:
-    reports = Watcher()
+    reports = Reports()
 
     engine_at(headless).generate(a_task("default", steps=30), reports)
 
@@ -121,7 +102,7 @@ def test_a_headless_server_tells_how_far_it_is_and_shows_nobodys_preview(
 def test_the_progress_of_a_headless_server_may_be_about_someone_else(
     headless: Automatic1111Server,
 ) -> None:
-    reports = Watcher()
+    reports = Reports()
 
     with Neighbour(headless, steps=30):
         engine_at(headless).generate(a_task("default", prompt="ours", steps=1), reports)

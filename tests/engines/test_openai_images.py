@@ -373,7 +373,7 @@ def test_a_key_or_an_own_server_is_enough(parts: dict[str, Any]) -> None:
 
 
 def test_a_check_says_how_many_models_there_are(openai: OpenAIImages) -> None:
-    assert openai.check() == "Engine 'openai' answers and lists 14 models."
+    assert openai.check() == "Engine 'openai' answers and lists 17 models."
 
 
 def test_a_check_of_the_wrong_address_names_the_setting(server: OpenAIServer) -> None:

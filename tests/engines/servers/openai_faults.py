@@ -18,6 +18,15 @@ class Fault:
     html: str | None = None
 
 
+class Refused(Exception):
+    """The vendor's rules are broken."""
+
+    def __init__(self, fault: Fault, param: str | None = None) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+        self.param = param
+
+
 FAULTS = {
     "moderation": Fault(
         400,
@@ -28,10 +37,18 @@ FAULTS = {
     "content_policy": Fault(
         400, "content_policy_violation", message="Rejected by our safety system."
     ),
+    "refused_in_words": Fault(
+        400,
+        None,
+        "image_generation_user_error",
+        "Your request was rejected as a result of our safety system.",
+    ),
     "azure_filter": Fault(400, "contentFilter", "", "The response was filtered."),
     "billing": Fault(400, "billing_hard_limit_reached", message="Billing hard limit reached."),
     "organization": Fault(403, message="Your organization must be verified to use the model."),
-    "country": Fault(403, "unsupported_country_region_territory", "request_forbidden"),
+    "country": Fault(
+        403, "unsupported_country_region_territory", "request_forbidden", "Not in your country."
+    ),
     "no_model_400": Fault(400, message="The model 'gpt-image-9' does not exist."),
     "no_model_404": Fault(404, "model_not_found", message="No such model."),
     "no_model_403": Fault(403, "model_not_found", message="Project has no access to the model."),
@@ -39,6 +56,11 @@ FAULTS = {
     "timeout_408": Fault(408, type="server_error"),
     "conflict": Fault(409, "conflict", "conflict_error"),
     "too_large": Fault(413),
+    "bad_media": Fault(415),
+    "bad_picture": Fault(400, "invalid_image_format", message="The image is not readable."),
+    "picture_too_large": Fault(400, "image_too_large", message="The image is too large."),
+    "picture_not_base64": Fault(400, "invalid_base64_image", message="Not base64."),
+    "refused_picture": Fault(400, "image_content_policy_violation", message="Not this picture."),
     "rate_limited": Fault(
         429, "rate_limit_exceeded", "requests", "Rate limit reached.", {"Retry-After": "7"}
     ),
@@ -49,6 +71,7 @@ FAULTS = {
     "spend_limit": Fault(
         429, "project_spend_limit_exceeded", "insufficient_quota", "Limit reached."
     ),
+    "no_credit": Fault(429, "credit_balance_exhausted", "insufficient_quota", "No credit."),
     "server_error": Fault(500, None, "server_error", "The server had an error."),
     "html_502": Fault(502, html="<html><h1>502 Bad Gateway</h1></html>"),
     "overloaded": Fault(

@@ -1,9 +1,11 @@
 """What OpenAI accepts for which model, written down apart from our catalog."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from tests.engines.servers.openai_faults import Fault
+from tests.engines.servers.openai_faults import Fault, Refused
 
 Json = dict[str, Any]
 
@@ -85,23 +87,34 @@ MODELS: dict[str, tuple[str, str | None]] = {
 }
 
 
-class Refused(Exception):
-    """The vendor's rules are broken."""
+#: Models that draw nothing, and are listed beside those that do.
+WRITERS = ("gpt-5.2", "text-embedding-3-large", "whisper-1")
 
-    def __init__(self, fault: Fault, param: str | None = None) -> None:
-        super().__init__(fault.message)
-        self.fault = fault
-        self.param = param
+#: What the edits of each model take; those that are missing cannot edit.
+EDIT_FIELDS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "dall-e-2": DALL_E_FIELDS,
+        **dict.fromkeys(
+            [each for each, (family, _) in MODELS.items() if family.startswith("gpt-image")],
+            GPT_FIELDS - {"moderation"},
+        ),
+        **dict.fromkeys(
+            ["gpt-image-1", "gpt-image-1.5"], GPT_FIELDS - {"moderation"} | {"input_fidelity"}
+        ),
+    }
+)
 
 
-def check_rules(body: Json) -> None:
+def check_rules(body: Json, *, is_edit: bool = False) -> None:
     """Refuse what the vendor refuses. Raises Refused."""
     model = body.get("model")
     if not isinstance(model, str) or model not in MODELS:
         raise Refused(Fault(400, message=f"The model '{model}' does not exist."), "model")
+    if is_edit and model not in EDIT_FIELDS:
+        raise Refused(Fault(400, "invalid_value", message=f"{model} cannot edit."), "model")
     family = FAMILIES[MODELS[model][0]]
     for name in body:
-        if name not in family.fields:
+        if name not in (EDIT_FIELDS[model] if is_edit else family.fields):
             message = f"Unknown parameter: '{name}'."
             raise Refused(Fault(400, "unknown_parameter", message=message), name)
     prompt = body.get("prompt")
@@ -115,6 +128,9 @@ def check_rules(body: Json) -> None:
         "background": body.get("background") in {None, "auto", "opaque", "transparent"},
         "output_format": body.get("output_format") in {None, "png", "jpeg", "webp"},
         "response_format": body.get("response_format") in {None, "url", "b64_json"},
+        "input_fidelity": body.get("input_fidelity") in {None, "low", "high"},
+        "stream": body.get("stream") in {None, True, False},
+        "partial_images": body.get("partial_images", 0) in range(4),
     }
     for name, is_fine in checks.items():
         if not is_fine:
@@ -123,6 +139,13 @@ def check_rules(body: Json) -> None:
     if body.get("background") == "transparent" and body.get("output_format") == "jpeg":
         raise Refused(
             Fault(400, "invalid_value", message="jpeg is never transparent"), "background"
+        )
+    if body.get("stream") and body.get("n", 1) != 1:
+        raise Refused(Fault(400, "invalid_value", message="Only one picture is streamed."), "n")
+    if "partial_images" in body and not body.get("stream"):
+        raise Refused(
+            Fault(400, "invalid_value", message="There are none without a stream."),
+            "partial_images",
         )
 
 
@@ -149,5 +172,8 @@ def listing() -> list[Json]:
             "owned_by": "system",
             "shutdown_date": shutdown,
         }
-        for name, (_, shutdown) in MODELS.items()
+        for name, shutdown in [
+            *((name, None) for name in WRITERS),
+            *((name, shutdown) for name, (_, shutdown) in MODELS.items()),
+        ]
     ]

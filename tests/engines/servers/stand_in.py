@@ -54,15 +54,19 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
-    def _answer(self) -> None:
+    def receive(self) -> Call:
+        """Read the call that arrives, as it is recorded."""
         parts = urlsplit(self.path)
-        call = Call(
+        return Call(
             method=self.command,
             path=parts.path,
             query=parse_qs(parts.query),
             headers={key.lower(): value for key, value in self.headers.items()},
             body=self.rfile.read(int(self.headers.get("Content-Length") or 0)),
         )
+
+    def _answer(self) -> None:
+        call = self.receive()
         self.stand_in.calls.append(call)
         self.answer(call)
 

@@ -204,11 +204,14 @@ def test_an_answer_without_pictures_is_a_failure(
         ("moderation", ContentRefused),
         ("content_policy", ContentRefused),
         ("azure_filter", ContentRefused),
+        ("refused_in_words", ContentRefused),
+        ("refused_picture", ContentRefused),
         ("billing", QuotaExhausted),
         ("quota", QuotaExhausted),
         ("spend_limit", QuotaExhausted),
-        ("organization", ModelNotOffered),
+        ("no_credit", QuotaExhausted),
         ("country", Misconfigured),
+        ("organization", ModelNotOffered),
         ("no_model_400", ModelNotOffered),
         ("no_model_404", ModelNotOffered),
         ("no_model_403", ModelNotOffered),
@@ -216,6 +219,10 @@ def test_an_answer_without_pictures_is_a_failure(
         ("redirect", Misconfigured),
         ("html_200", Misconfigured),
         ("too_large", RequestRejected),
+        ("bad_media", RequestRejected),
+        ("bad_picture", RequestRejected),
+        ("picture_too_large", RequestRejected),
+        ("picture_not_base64", RequestRejected),
         ("conflict", EngineBusy),
         ("rate_limited", EngineBusy),
         ("slow_down", EngineBusy),
@@ -273,6 +280,46 @@ def test_a_refused_parameter_is_named(openai: OpenAIImages) -> None:
 
     assert caught.value.param == "quality"
     assert caught.value.upstream_status == 400
+
+
+@pytest.mark.parametrize("mode", ["bad_picture", "picture_too_large", "picture_not_base64"])
+def test_a_picture_that_cannot_be_used_is_named(
+    openai: OpenAIImages, server: OpenAIServer, mode: str
+) -> None:
+    server.fail(mode)
+
+    with pytest.raises(RequestRejected, match="PNG, JPEG or WebP") as caught:
+        openai.generate(a_task(), Reports())
+
+    assert caught.value.param == "image"
+
+
+@pytest.mark.parametrize(
+    ("mode", "code"),
+    [
+        ("moderation", "moderation_blocked"),
+        ("billing", "billing_hard_limit_reached"),
+        ("organization", "invalid_request_error"),
+        ("server_error", "server_error"),
+    ],
+)
+def test_a_failure_carries_the_vendors_code_and_the_id_of_the_call(
+    openai: OpenAIImages, server: OpenAIServer, mode: str, code: str
+) -> None:
+    server.fail(mode)
+
+    with pytest.raises(EngineError) as caught:
+        openai.generate(a_task(), Reports())
+
+    assert caught.value.upstream_code == code
+    assert caught.value.upstream_request_id == "req_1"
+
+
+def test_what_a_prompt_was_refused_for_is_told(openai: OpenAIImages, server: OpenAIServer) -> None:
+    server.fail("moderation")
+
+    with pytest.raises(ContentRefused, match=r"safety_violations=\[violence\]"):
+        openai.generate(a_task(), Reports())
 
 
 def test_a_retired_model_is_named_with_the_day_it_ended(server: OpenAIServer) -> None:

@@ -233,7 +233,7 @@ class ModelSchema(Schema):
     retired_on = fields.String(
         required=True,
         allow_none=True,
-        **_about("The day its vendor switched it off; compatible servers may still have it."),
+        **_about("The day its vendor switches it off, or did; other servers may still have it."),
     )
     capabilities = fields.Nested(CapabilitiesSchema, required=True)
 

@@ -352,7 +352,7 @@ class Model:
     name: str
     engine: str
     capabilities: Capabilities
-    #: The day its vendor switched it off (ISO date), for models that still exist elsewhere.
+    #: The day its vendor switches it off, or did (ISO date); it may still exist elsewhere.
     retired_on: str | None = None
 
     @property

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from darkroom.configuration import EngineConfig
@@ -15,6 +14,7 @@ from engines.catalog import Catalog
 from engines.http import Http
 from engines.openai_address import Address
 from engines.openai_errors import ADDRESS_SETTING, KEY_SETTING, error_for
+from engines.openai_models import living_first, merge
 from engines.openai_pictures import PictureReader
 
 logger = logging.getLogger(__name__)
@@ -61,33 +61,42 @@ class OpenAIImages(Engine):
         return None
 
     def models(self) -> Sequence[Model]:
-        """The known models; without those that OpenAI switched off, where this is OpenAI."""
-        listed = super().models()
-        if not self.address.is_vendor:
-            return listed
-        today = datetime.now(UTC).date().isoformat()
-        return [each for each in listed if each.retired_on is None or each.retired_on > today]
+        """The known models; those that OpenAI switched off come last, for other servers may have
+        them.
+        """
+        return living_first(super().models())
+
+    def list_models(self) -> Sequence[Model]:
+        """The models it lists that draw, with what is known of them."""
+        entries = self._listing()
+        if self.address.is_classic_azure:
+            # It lists what could be deployed, and not what is, under names of the admin's choice.
+            return self.models()
+        is_vendor = self.address.is_vendor
+        listed = merge(entries, self.catalog, self.config.name, is_vendor=is_vendor)
+        # A compatible server that lists nothing may draw all the same.
+        return listed if listed or is_vendor else self.models()
 
     def check(self) -> str:
         """List the models, which is free."""
+        return f"Engine {self.config.name!r} answers and lists {len(self._listing())} models."
+
+    def _listing(self) -> list[Any]:
         name = self.config.name
         answer = self._http.call(
             "GET", self.address.models(), connect_timeout_s=5.0, timeout_s=10.0
         )
         content = answer.json()
-        if (
-            answer.is_success
-            and isinstance(content, dict)
-            and isinstance(content.get("data"), list)
-        ):
-            return f"Engine {name!r} answers and lists {len(content['data'])} models."
+        entries = content.get("data") if isinstance(content, dict) else None
+        if answer.is_success and isinstance(entries, list):
+            return entries
         error = error_for(answer, engine=name, model=None, scrub=self._http.scrub)
         if isinstance(error, OutcomeUnknown):
             # Nothing was asked to be drawn.
             raise EngineUnreachable(
                 f"Engine {name!r} is out of order (status {answer.status}): try again later.",
                 upstream_status=answer.status,
-            )
+            ).traced(code=error.upstream_code, request_id=error.upstream_request_id)
         raise error
 
     def generate(self, task: Task, progress: Progress) -> list[GeneratedImage]:

@@ -98,12 +98,16 @@ def test_models_of_all_enabled_engines_are_listed_the_default_engine_first() -> 
     assert models[-1].full_id == "builtin/placeholder"
 
 
-def test_models_that_openai_switched_off_are_listed_only_for_other_servers() -> None:
-    at_openai = engines(**KEY)
-    elsewhere = engines(**KEY, IMAGES_OPENAI_API_BASE_URL="http://localhost:8080")
+@pytest.mark.parametrize("address", ["https://api.openai.com/v1", "http://localhost:8080"])
+def test_models_that_openai_switched_off_are_listed_last(address: str) -> None:
+    view = engines(
+        **KEY, IMAGES_OPENAI_API_BASE_URL=address, IMAGE_GENERATION_ENGINE="openai", builtin=False
+    )
 
-    assert "dall-e-3" not in [each.id for each in at_openai.models()]
-    assert "dall-e-3" in [each.id for each in elsewhere.models()]
+    retired = [each.retired_on for each in view.offers(view.get("openai"))]
+
+    assert retired[0] is None
+    assert retired[-3:] == ["2026-10-23", "2026-05-12", "2026-05-12"]
 
 
 def test_without_a_model_the_configured_default_is_used() -> None:

@@ -220,6 +220,9 @@ class CapabilitiesSchema(Schema):
         required=True,
         **_about("Whether it repaints exactly where a mask says, or takes it as a hint."),
     )
+    max_partial_images = fields.Integer(
+        required=True, **_about("How many previews of one picture an admin can have it asked for.")
+    )
 
 
 class ModelSchema(Schema):

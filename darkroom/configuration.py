@@ -124,7 +124,9 @@ FIELDS: tuple[Field, ...] = (
     _field(
         "IMAGES_OPENAI_API_PARAMS",
         "engines.openai.options.params",
-        "Extra fields for the body of every generation call, as a JSON object.",
+        "Extra fields for the body of every call, as a JSON object. `moderation` and `style` go"
+        " with generations only, `input_fidelity` with edits only; `partial_images` is how many"
+        " previews to ask for, 0 for none.",
         kind="object",
         default={},
     ),

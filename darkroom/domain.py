@@ -342,6 +342,8 @@ class Capabilities:
     #: Whether it can edit pictures, and how many it takes at once.
     max_input_images: int = 0
     mask: MaskSupport = MaskSupport.NONE
+    #: How many unfinished pictures it can be asked to show while it draws one.
+    max_partial_images: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,6 +52,7 @@ GPT_IMAGE_1 = Capabilities(
     backgrounds=("auto", "opaque", "transparent"),
     max_input_images=16,
     mask=MaskSupport.APPROXIMATE,
+    max_partial_images=3,
 )
 
 GPT_IMAGE_2 = replace(
@@ -76,6 +77,7 @@ ANY_OPENAI = Capabilities(
     backgrounds=("auto", "opaque", "transparent"),
     max_input_images=16,
     mask=MaskSupport.APPROXIMATE,
+    max_partial_images=3,
 )
 
 #: Google's own pictures are asked for by shape and class of size; the driver knows the words.

@@ -27,7 +27,7 @@ FLAGS = frozenset({"negative_prompt", "seed"})
 WORD_LISTS = frozenset({"qualities", "output_formats", "backgrounds"})
 CAPABILITIES = frozenset(each.name for each in fields(Capabilities))
 SIZE_LIMITS = frozenset(each.name for each in fields(FreeSizes))
-MAY_BE_ZERO = frozenset({"max_input_images", "max_seed", "min_pixels"})
+MAY_BE_ZERO = frozenset({"max_input_images", "max_partial_images", "max_seed", "min_pixels"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, parse_qs, quote, urlencode, urlsplit
 VENDOR_HOST = "api.openai.com"
 AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com")
 GENERATIONS = "/images/generations"
+EDITS = "/images/edits"
 DEPLOYMENTS = "/openai/deployments"
 
 
@@ -29,7 +30,7 @@ class Address:
         parts = urlsplit(text.strip())
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("it must begin with http:// or https:// and name a host")
-        path = parts.path.rstrip("/").removesuffix(GENERATIONS)
+        path = parts.path.rstrip("/").removesuffix(GENERATIONS).removesuffix(EDITS)
         if not path:
             path = "/openai" if parts.hostname.endswith(AZURE_HOSTS) else "/v1"
         pasted = parse_qs(parts.query).get("api-version", [""])[0]
@@ -52,10 +53,11 @@ class Address:
 
     def generations(self, model: str) -> str:
         """Where pictures are made from text."""
-        path = self.path
-        if self.is_classic_azure and (path == "/openai" or path.endswith(DEPLOYMENTS)):
-            path = f"{path.removesuffix('/deployments')}/deployments/{quote(model, safe='')}"
-        return self._url(path + GENERATIONS)
+        return self._url(self._path_of(model) + GENERATIONS)
+
+    def edits(self, model: str) -> str:
+        """Where pictures are made from pictures."""
+        return self._url(self._path_of(model) + EDITS)
 
     def models(self) -> str:
         """Where the models are listed, at no cost."""
@@ -74,6 +76,12 @@ class Address:
     def owns(self, url: str) -> bool:
         """Whether `url` is on this very server, so that it may see the key."""
         return _origin(urlsplit(url)) == self.origin
+
+    def _path_of(self, model: str) -> str:
+        path = self.path
+        if self.is_classic_azure and (path == "/openai" or path.endswith(DEPLOYMENTS)):
+            return f"{path.removesuffix('/deployments')}/deployments/{quote(model, safe='')}"
+        return path
 
     def _url(self, path: str) -> str:
         query = urlencode({"api-version": self.api_version}) if self.api_version else ""

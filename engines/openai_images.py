@@ -4,29 +4,35 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from darkroom.configuration import EngineConfig
-from darkroom.domain import GeneratedImage, ImageRequest, Model, Progress
+from darkroom.domain import GeneratedImage, ImageRequest, Model, Operation, Progress
 from darkroom.errors import EngineError, EngineUnreachable, OutcomeUnknown
+from engines.answers import Answer
 from engines.base import Engine, Task
 from engines.catalog import Catalog
-from engines.http import Http
+from engines.http import Form, Http
 from engines.openai_address import Address
-from engines.openai_errors import ADDRESS_SETTING, KEY_SETTING, error_for
+from engines.openai_body import Extras, as_text, body
+from engines.openai_errors import ADDRESS_SETTING, KEY_SETTING, error_for, error_in_stream
 from engines.openai_models import living_first, merge
 from engines.openai_pictures import PictureReader
+from engines.openai_stream import PictureStream
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 VERSION_SETTING = "DARKROOM_IMAGES_OPENAI_API_VERSION"
-#: What an admin's extra fields cannot replace: the caller's words, and the form of the answer.
-OURS = frozenset({"model", "prompt", "n", "stream"})
+#: How many unfinished pictures OpenAI itself is asked to show of each; they cost a little. Other
+#: servers may not know how to, and are asked only when an admin says so.
+PARTIAL_IMAGES = 1
 
 
 class OpenAIImages(Engine):
     """Draws with OpenAI's models. Options: `api_version`, `params` (extra fields of the body)."""
+
+    operations: ClassVar[frozenset[Operation]] = frozenset(Operation)
 
     def __init__(self, config: EngineConfig, catalog: Catalog) -> None:
         super().__init__(config, catalog)
@@ -42,11 +48,7 @@ class OpenAIImages(Engine):
             )
         else:
             self.missing = self._what_is_missing(key)
-        self.params: dict[str, Any] = {
-            name: value
-            for name, value in (config.options.get("params") or {}).items()
-            if name not in OURS
-        }
+        self.extras = Extras.read(config.options.get("params") or {})
         self._http = Http(config.name, headers=self.address.headers(key), secrets=[key])
         self._reader = PictureReader(self._http, self.address)
 
@@ -100,17 +102,19 @@ class OpenAIImages(Engine):
         raise error
 
     def generate(self, task: Task, progress: Progress) -> list[GeneratedImage]:
-        """Draw in one call, or in as many as the model needs.
+        """Draw in one call, or in as many as the model needs; a single picture may be shown while
+        it is drawn.
 
         When a later call fails, the pictures of the earlier ones are returned: they are paid for.
         """
         deadline = time.monotonic() + task.timeout_s
+        files = _files(task)
         images: list[GeneratedImage] = []
         calls = _split(task.model, task.request)
         for position, request in enumerate(calls):
             try:
                 progress(position / len(calls))
-                images += self._draw(task, request, progress, deadline)
+                images += self._draw(task, request, files, progress, deadline)
             except EngineError as error:
                 if not images:
                     raise
@@ -125,14 +129,25 @@ class OpenAIImages(Engine):
         return images
 
     def _draw(
-        self, task: Task, request: ImageRequest, progress: Progress, deadline: float
+        self,
+        task: Task,
+        request: ImageRequest,
+        files: Form,
+        progress: Progress,
+        deadline: float,
     ) -> list[GeneratedImage]:
+        model = self.catalog.model(self.config.name, task.model)
+        fields = body(task.model, request, self.extras, partial_images=self._partial_images(model))
+        stream = PictureStream(progress, partial_images=fields.get("partial_images", 0))
+        is_edit = request.operation is Operation.EDIT
         answer = self._http.call(
             "POST",
-            self.address.generations(task.model),
-            json=_body(task.model, request) | self.params,
+            (self.address.edits if is_edit else self.address.generations)(task.model),
+            json=None if is_edit else fields,
+            form=[*as_text(fields), *files] if is_edit else None,
             timeout_s=deadline - time.monotonic(),
             keep_waiting=progress,
+            on_event=stream.take if "stream" in fields else None,
         )
         logger.info(
             "Job %s: engine %s answered %d, request %s",
@@ -141,17 +156,32 @@ class OpenAIImages(Engine):
             answer.status,
             answer.headers.get("x-request-id"),
         )
-        content = answer.json()
-        items = content.get("data") if isinstance(content, dict) else None
-        if not answer.is_success or not isinstance(items, list) or not items:
-            raise error_for(
-                answer,
-                engine=self.config.name,
-                model=self.model(task.model),
-                scrub=self._http.scrub,
-            )
+        items = [stream.final] if stream.final else _items(answer)
+        if not items:
+            raise self._error(answer, stream, model, request.operation)
         # From here on the pictures are paid for, so nobody is asked whether to go on.
         return self._reader.read(items[: request.count], deadline)
+
+    def _partial_images(self, model: Model) -> int:
+        wanted = self.extras.partial_images
+        if wanted is None:
+            wanted = PARTIAL_IMAGES if self.address.is_vendor else 0
+        return max(min(wanted, model.capabilities.max_partial_images), 0)
+
+    def _error(
+        self, answer: Answer, stream: PictureStream, model: Model, operation: Operation
+    ) -> EngineError:
+        name, scrub = self.config.name, self._http.scrub
+        if not answer.is_event_stream:
+            return error_for(answer, engine=name, model=model, scrub=scrub, operation=operation)
+        return error_in_stream(
+            stream.error,
+            answer,
+            engine=name,
+            model=model,
+            scrub=scrub,
+            is_begun=stream.is_begun,
+        )
 
 
 def _split(model: str, request: ImageRequest) -> list[ImageRequest]:
@@ -161,25 +191,17 @@ def _split(model: str, request: ImageRequest) -> list[ImageRequest]:
     return [request]
 
 
-def _body(model: str, request: ImageRequest) -> dict[str, Any]:
-    """What is sent for a fitted request.
+def _files(task: Task) -> Form:
+    if not task.images:
+        return []
+    # Pillow loads here, in the worker, and not where engines are only listed.
+    from engines.openai_form import picture_parts
 
-    OpenAI refuses fields it does not know, so what was not asked for is left out. The model is
-    always named: the vendor's own default is retired.
-    """
-    asked = {
-        "size": None if request.size is None else str(request.size),
-        "quality": request.quality,
-        "output_format": request.output_format,
-        "background": request.background,
-        # OpenAI has none of these; a compatible server may, and then its catalog entry says so.
-        "negative_prompt": request.negative_prompt,
-        "seed": request.seed,
-        "steps": request.steps,
-    }
-    body: dict[str, Any] = {"model": model, "prompt": request.prompt, "n": request.count}
-    body |= {name: value for name, value in asked.items() if value is not None}
-    if model.startswith("dall-e-"):
-        # The others always answer so, and refuse to be asked.
-        body["response_format"] = "b64_json"
-    return body
+    return picture_parts(task)
+
+
+def _items(answer: Answer) -> list[Any]:
+    """The pictures of an answer that is not streamed, as it holds them."""
+    content = answer.json()
+    items = content.get("data") if isinstance(content, dict) else None
+    return items if answer.is_success and isinstance(items, list) else []

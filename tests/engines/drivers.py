@@ -79,7 +79,10 @@ def _openai(label: str, model: str, **rest: Any) -> Family:
         engine=OpenAIImages,
         model=model,
         server=lambda _: OpenAIServer(),
-        configuration=_keyed,
+        # As OpenAI itself is asked; other servers are not, unless an admin says so.
+        configuration=lambda server, step_s: (
+            _keyed(server, step_s) | {"options": {"params": {"partial_images": 1}}}
+        ),
         **rest,
     )
 
@@ -104,9 +107,9 @@ FAMILIES = (
         previews=True,
         stops=True,
     ),
-    _openai("`openai/gpt-image-2`, 2.6", "gpt-image-2"),
-    _openai("`openai/gpt-image-2.5-…`", "gpt-image-2.5-flare"),
-    _openai("`openai/gpt-image-1`, 1.5, 1-mini", "gpt-image-1.5"),
+    _openai("`openai/gpt-image-2`, 2.6", "gpt-image-2", previews=True),
+    _openai("`openai/gpt-image-2.5-…`", "gpt-image-2.5-flare", previews=True),
+    _openai("`openai/gpt-image-1`, 1.5, 1-mini", "gpt-image-1.5", previews=True),
     _openai("`openai/dall-e-3`", "dall-e-3"),
     _openai("`openai/dall-e-2`", "dall-e-2"),
     _gemini("`gemini/gemini-3-pro-image`", "gemini-3-pro-image"),

@@ -15,6 +15,7 @@ VERSION = "2025-04-01-preview"
         ("https://api.openai.com", "https://api.openai.com/v1"),
         ("  https://api.openai.com/ ", "https://api.openai.com/v1"),
         ("https://api.openai.com/v1/images/generations", "https://api.openai.com/v1"),
+        ("https://api.openai.com/v1/images/edits", "https://api.openai.com/v1"),
         ("http://localhost:8080", "http://localhost:8080/v1"),
         ("http://user:pass@gateway/openai-proxy/v2", "http://gateway/openai-proxy/v2"),
         ("https://r.openai.azure.com/openai/v1/", "https://r.openai.azure.com/openai/v1"),
@@ -24,6 +25,7 @@ def test_pictures_are_asked_for_below_the_base_address(pasted: str, called: str)
     address = Address.parse(pasted)
 
     assert address.generations("m") == f"{called}/images/generations"
+    assert address.edits("m") == f"{called}/images/edits"
     assert address.models() == f"{called}/models"
     assert address.headers("k") == {"Authorization": "Bearer k"}
 
@@ -50,6 +52,7 @@ def test_azures_older_form_has_an_address_per_deployment(pasted: str, called: st
     address = Address.parse(pasted, VERSION)
 
     assert address.generations("my m") == f"{called}/images/generations?api-version={VERSION}"
+    assert address.edits("my m") == f"{called}/images/edits?api-version={VERSION}"
     assert (
         address.models() == f"{called.partition('/openai/')[0]}/openai/models?api-version={VERSION}"
     )

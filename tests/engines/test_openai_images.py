@@ -357,7 +357,7 @@ def test_an_admins_extra_fields_win_but_never_replace_what_was_asked(
     server: OpenAIServer,
 ) -> None:
     params = {"quality": "low", "moderation": "low", "prompt": "x", "model": "y", "n": 9}
-    openai = OpenAIImages(openai_config(server, params=params | {"stream": True}), Catalog())
+    openai = OpenAIImages(openai_config(server, params=params | {"mask": "x"}), Catalog())
 
     openai.generate(a_task(prompt="a cat", quality="high"), Reports())
 

@@ -12,8 +12,10 @@ from engines.base import Engine
 from engines.builtin import BuiltinEngine
 from engines.catalog import Catalog
 from engines.fitting import fit
+from engines.gemini import Gemini
 from engines.openai_images import OpenAIImages
 from tests.engines.builders import Reports, a_request, a_task, openai_config, opened
+from tests.engines.servers.gemini import GeminiServer
 from tests.engines.servers.openai import OpenAIServer
 
 
@@ -25,8 +27,17 @@ class Driver:
     model: str
 
 
-@pytest.fixture(params=["builtin", "gpt-image-2", "gpt-image-1.5", "dall-e-3", "dall-e-2"])
-def driver(request: pytest.FixtureRequest, server: OpenAIServer, catalog: Catalog) -> Driver:
+GOOGLES = ["gemini-3-pro-image", "imagen-4.0-generate-001"]
+
+
+@pytest.fixture(
+    params=["builtin", "gpt-image-2", "gpt-image-1.5", "dall-e-3", "dall-e-2", *GOOGLES]
+)
+def driver(
+    request: pytest.FixtureRequest, server: OpenAIServer, gemini: Gemini, catalog: Catalog
+) -> Driver:
+    if request.param in GOOGLES:
+        return Driver(gemini, request.param)
     if request.param == "builtin":
         return Driver(BuiltinEngine(EngineConfig(name="builtin"), catalog), "placeholder")
     return Driver(OpenAIImages(openai_config(server), catalog), request.param)
@@ -108,7 +119,10 @@ def test_its_progress_only_grows(driver: Driver) -> None:
 
 @pytest.mark.parametrize("reason", [Canceled, LeaseLost])
 def test_it_stops_when_it_is_told_to(
-    driver: Driver, reason: type[Canceled | LeaseLost], server: OpenAIServer
+    driver: Driver,
+    reason: type[Canceled | LeaseLost],
+    server: OpenAIServer,
+    google: GeminiServer,
 ) -> None:
     def stop() -> None:
         raise reason("Stop.")
@@ -117,3 +131,4 @@ def test_it_stops_when_it_is_told_to(
         driver.engine.generate(a_task(driver.model), Reports(until=stop))
 
     assert server.generations == []
+    assert google.generations == []

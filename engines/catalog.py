@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import Self
 
 from darkroom.domain import Capabilities, FreeSizes, MaskSupport, Model, Size
-from engines import gemini_sizes
 from engines.catalog_file import Correction, read_corrections
+from engines.gemini_sizes import (
+    GEMINI_2_5_AT_1K,
+    GEMINI_3_1_AT_1K,
+    GEMINI_3_AT_1K,
+    IMAGEN_AT_1K,
+    sizes_at,
+)
 
 
 def _sizes(text: str) -> tuple[Size, ...]:
@@ -80,24 +86,32 @@ ANY_OPENAI = Capabilities(
     max_partial_images=3,
 )
 
-#: Google's own pictures are asked for by shape and class of size; the driver knows the words.
+#: Google takes seeds as signed 32-bit numbers, and promises nothing for them.
 GEMINI_2_5 = Capabilities(
-    sizes=gemini_sizes.sizes(gemini_sizes.GEMINI_1K, ["1K"]),
+    sizes=sizes_at(GEMINI_2_5_AT_1K, "1K"),
     seed=True,
     max_seed=2**31 - 1,
     max_input_images=3,
     mask=MaskSupport.APPROXIMATE,
 )
-GEMINI_3 = replace(
-    GEMINI_2_5,
-    sizes=gemini_sizes.sizes(gemini_sizes.GEMINI_1K, ["1K", "2K", "4K"]),
-    max_input_images=14,
+
+GEMINI_3_PRO = replace(
+    GEMINI_2_5, sizes=sizes_at(GEMINI_3_AT_1K, "1K", "2K", "4K"), max_input_images=14
 )
-GEMINI_3_FLASH = replace(
-    GEMINI_3, sizes=gemini_sizes.sizes(gemini_sizes.GEMINI_1K, ["1K", "512", "2K", "4K"])
+
+GEMINI_3_1_FLASH = replace(GEMINI_3_PRO, sizes=sizes_at(GEMINI_3_1_AT_1K, "1K", "2K", "4K", "512"))
+
+#: Nobody documented which other resolutions it draws.
+GEMINI_3_1_FLASH_LITE = replace(GEMINI_3_PRO, sizes=sizes_at(GEMINI_3_1_AT_1K, "1K"))
+
+NANO_BANANA_2_1 = replace(GEMINI_3_PRO, sizes=sizes_at(GEMINI_3_1_AT_1K, "1K", "2K", "4K"))
+
+IMAGEN = Capabilities(
+    sizes=sizes_at(IMAGEN_AT_1K, "1K", "2K"),
+    output_formats=("png", "jpeg"),
 )
-IMAGEN_3 = Capabilities(sizes=gemini_sizes.sizes(gemini_sizes.IMAGEN_1K, ["1K"]))
-IMAGEN_4 = Capabilities(sizes=gemini_sizes.sizes(gemini_sizes.IMAGEN_1K, ["1K", "2K"]))
+
+IMAGEN_FAST = replace(IMAGEN, sizes=sizes_at(IMAGEN_AT_1K, "1K"))
 
 #: What an AUTOMATIC1111 or Forge server does with any checkpoint. Picture k of a request uses the
 #: seed plus k, and the last of ten must still be a seed of 32 bits.
@@ -113,7 +127,7 @@ ANY_AUTOMATIC1111 = Capabilities(
 
 UNLISTED: Mapping[str, Capabilities] = {
     "openai": ANY_OPENAI,
-    "gemini": GEMINI_3,
+    "gemini": GEMINI_3_PRO,
     "automatic1111": ANY_AUTOMATIC1111,
 }
 
@@ -126,7 +140,7 @@ def _openai(
     )
 
 
-def _gemini(
+def _google(
     model_id: str, name: str, capabilities: Capabilities, retired_on: str | None = None
 ) -> Model:
     return Model(
@@ -160,15 +174,15 @@ KNOWN: tuple[Model, ...] = (
     _openai("gpt-image-1", "GPT Image 1", GPT_IMAGE_1, "2026-10-23"),
     _openai("dall-e-3", "DALL·E 3", DALL_E_3, "2026-05-12"),
     _openai("dall-e-2", "DALL·E 2", DALL_E_2, "2026-05-12"),
-    _gemini("gemini-3-pro-image", "Gemini 3 Pro Image", GEMINI_3),
-    _gemini("gemini-3.1-flash-image", "Gemini 3.1 Flash Image", GEMINI_3_FLASH),
-    _gemini("gemini-3.1-flash-lite-image", "Gemini 3.1 Flash-Lite Image", GEMINI_3_FLASH),
-    _gemini("gemini-nano-banana-2.1", "Gemini Nano Banana 2.1", GEMINI_3_FLASH),
-    _gemini("gemini-2.5-flash-image", "Gemini 2.5 Flash Image", GEMINI_2_5, "2026-10-02"),
-    _gemini("imagen-4.0-generate-001", "Imagen 4", IMAGEN_4, "2026-08-17"),
-    _gemini("imagen-4.0-ultra-generate-001", "Imagen 4 Ultra", IMAGEN_4, "2026-08-17"),
-    _gemini("imagen-4.0-fast-generate-001", "Imagen 4 Fast", IMAGEN_3, "2026-08-17"),
-    _gemini("imagen-3.0-generate-002", "Imagen 3", IMAGEN_3, "2026-08-17"),
+    _google("gemini-3-pro-image", "Gemini 3 Pro Image", GEMINI_3_PRO),
+    _google("gemini-nano-banana-2.1", "Nano Banana 2.1", NANO_BANANA_2_1),
+    _google("gemini-3.1-flash-image", "Gemini 3.1 Flash Image", GEMINI_3_1_FLASH),
+    _google("gemini-3.1-flash-lite-image", "Gemini 3.1 Flash-Lite Image", GEMINI_3_1_FLASH_LITE),
+    _google("gemini-2.5-flash-image", "Gemini 2.5 Flash Image", GEMINI_2_5, "2026-10-02"),
+    _google("imagen-4.0-ultra-generate-001", "Imagen 4 Ultra", IMAGEN, "2026-08-17"),
+    _google("imagen-4.0-generate-001", "Imagen 4", IMAGEN, "2026-08-17"),
+    _google("imagen-4.0-fast-generate-001", "Imagen 4 Fast", IMAGEN_FAST, "2026-08-17"),
+    _google("imagen-3.0-generate-002", "Imagen 3", IMAGEN_FAST, "2026-08-17"),
 )
 
 

@@ -1,54 +1,47 @@
-"""Google's Gemini and Imagen models, and servers that speak the same API."""
+"""Google's Gemini and Imagen models, and servers that speak Google's API."""
 
 import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-import pybase64
-
 from darkroom.configuration import EngineConfig
-from darkroom.domain import GeneratedImage, MaskSupport, Model, Operation, Progress
+from darkroom.domain import GeneratedImage, ImageRequest, Model, Operation, Progress
 from darkroom.errors import EngineError, EngineUnreachable, OutcomeUnknown
-from engines.answers import Answer
 from engines.base import Engine, Task
-from engines.catalog import Catalog
+from engines.catalog import IMAGEN, Catalog
 from engines.gemini_address import Address
-from engines.gemini_answer import AnswerReader
-from engines.gemini_errors import ADDRESS_SETTING, KEY_SETTING, METHOD_SETTING, error_for
-from engines.gemini_sizes import GEMINI_1K, IMAGEN_1K, words_for
+from engines.gemini_answers import field, items_of, read_pictures, text_of
+from engines.gemini_calls import Method, batches, body_for, carried
+from engines.gemini_errors import (
+    ADDRESS_SETTING,
+    KEY_SETTING,
+    METHOD_SETTING,
+    content_of,
+    error_for,
+)
 from engines.http import Http
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
-GENERATE_CONTENT = "generateContent"
-PREDICT = "predict"
-
-#: How many pictures one `predict` draws at most.
-MOST_SAMPLES = 4
-#: A page holds a thousand models; nobody has more than a few thousand.
-MOST_PAGES = 10
-
-#: What the mask is called to a model that has no other way to be given one.
-ABOUT_MASK = (
-    "The last picture is a mask for the first one: change the first picture only where the mask is"
-    " white, and keep everything else as it is."
-)
+#: How long asking for all models may take, in seconds.
+LISTING_TIMEOUT_S = 10.0
 
 
 class Gemini(Engine):
-    """Draws with Google's models. Options: `endpoint_method` (`generateContent`, `predict`, or
-    empty to choose by model).
-    """
+    """Draws and edits with Google's models. Option: `endpoint_method`."""
 
-    operations: ClassVar[frozenset[Operation]] = frozenset(Operation)
+    operations: ClassVar[frozenset[Operation]] = frozenset({Operation.GENERATE, Operation.EDIT})
 
     def __init__(self, config: EngineConfig, catalog: Catalog) -> None:
         super().__init__(config, catalog)
         key = config.api_key.strip()
-        self.method = str(config.options.get("endpoint_method") or "")
+        chosen = str(config.options.get("endpoint_method") or "").strip()
+        #: How every model is called; None to choose by model.
+        self.method = next((each for each in Method if each == chosen), None)
         try:
             self.address = Address.parse(config.base_url or DEFAULT_BASE_URL)
         except ValueError as error:
@@ -57,70 +50,62 @@ class Gemini(Engine):
                 f"Engine {config.name!r} has no usable address: {error}; set {ADDRESS_SETTING}."
             )
         else:
-            self.missing = self._what_is_missing(key)
+            self.missing = self._what_is_missing(key, chosen)
         self._http = Http(config.name, headers=self.address.headers(key), secrets=[key])
-        self._reader = AnswerReader(config.name, self._http.scrub)
 
-    def _what_is_missing(self, key: str) -> str | None:
+    def _what_is_missing(self, key: str, chosen: str) -> str | None:
         name = self.config.name
         if not key and self.address.is_vendor:
             return f"Engine {name!r} has no key: set {KEY_SETTING}."
         if not (key.isascii() and key.isprintable()):
             return f"The key of engine {name!r} holds characters no key has: correct {KEY_SETTING}."
-        if self.method not in {"", GENERATE_CONTENT, PREDICT}:
+        if chosen and self.method is None:
+            known = " or ".join(Method)
+            return f"Engine {name!r} has no method {chosen!r}: set {METHOD_SETTING} to {known}."
+        if self.address.is_vertex and "/projects/" not in self.address.base:
             return (
-                f"Engine {name!r} has no method {self.method!r}: set {METHOD_SETTING} to"
-                f" {GENERATE_CONTENT} or {PREDICT}, or leave it empty."
+                f"Engine {name!r} on Google Cloud needs its project and location: set"
+                f" {ADDRESS_SETTING} to …/v1/projects/PROJECT/locations/LOCATION/publishers/google."
             )
         return None
 
     def models(self) -> Sequence[Model]:
-        return [self._as_reached(each) for each in super().models()]
+        """The known models; without those that Google switched off, where this is Google."""
+        listed = [self._as_called(each) for each in super().models()]
+        if not self.address.is_vendor:
+            return listed
+        today = datetime.now(UTC).date().isoformat()
+        return [each for each in listed if each.retired_on is None or each.retired_on > today]
 
-    def model(self, model_id: str) -> Model | None:
-        found = super().model(model_id)
-        return None if found is None else self._as_reached(found)
+    def model(self, model_id: str) -> Model:
+        """What is known of `model_id`, called as it would be; any may be asked for."""
+        return self._as_called(self.catalog.model(self.config.name, model_id))
 
     def list_models(self) -> Sequence[Model]:
-        """The known models that the server has, and others whose names say that they draw."""
-        offered: dict[str, str] = {}
-        token = ""
-        for _ in range(MOST_PAGES):
-            answer = self._ask(self.address.models(token))
-            content = answer.json()
-            for each in content.get("models") or ():
-                offered[each["name"].removeprefix("models/")] = each.get("displayName") or ""
-            token = content.get("nextPageToken") or ""
-            if not token:
-                break
-        known = [each for each in self.models() if each.id in offered]
-        ids = {each.id for each in known}
-        others = [
-            replace(self._as_reached(self.catalog.model(self.config.name, each)), name=name or each)
-            for each, name in offered.items()
-            if each not in ids and _draws(each)
-        ]
-        return [*known, *others]
+        """The models the server lists that draw: the known ones first, the others in its order."""
+        offered = {each.id: each for each in map(self._listed, self._listing()) if each}
+        known = [each.id for each in self.catalog.models(self.config.name) if each.id in offered]
+        return [offered[each] for each in dict.fromkeys([*known, *offered])]
 
     def check(self) -> str:
         """List the models, which is free."""
-        content = self._ask(self.address.models()).json()
-        count = len(content.get("models") or ())
-        return f"Engine {self.config.name!r} answers and lists {count} models."
+        count = len(self.list_models())
+        return f"Engine {self.config.name!r} answers and lists {count} models that draw."
 
     def generate(self, task: Task, progress: Progress) -> list[GeneratedImage]:
-        """Draw in as many calls as it takes: `generateContent` draws one picture in each.
+        """Draw in as many calls as the model needs, one after the other.
 
         When a later call fails, the pictures of the earlier ones are returned: they are paid for.
         """
         deadline = time.monotonic() + task.timeout_s
         images: list[GeneratedImage] = []
-        wanted = task.request.count
-        at_once = MOST_SAMPLES if self._method_for(task.model) == PREDICT else 1
-        for begun in range(0, wanted, at_once):
+        calls = batches(self._method_for(task.model), task.request)
+        for position, request in enumerate(calls):
+            if len(images) >= task.request.count:
+                break
             try:
-                progress(begun / wanted)
-                images += self._draw(task, min(wanted - begun, at_once), progress, deadline)
+                progress(position / len(calls))
+                images += self._draw(task, request, progress, deadline)
             except EngineError as error:
                 if not images:
                     raise
@@ -128,43 +113,81 @@ class Gemini(Engine):
                     "Job %s keeps %d of %d pictures: %s",
                     task.job_id,
                     len(images),
-                    wanted,
+                    task.request.count,
                     error.detail,
                 )
                 break
-        return images[:wanted]
+        return images[: task.request.count]
 
     def _draw(
-        self, task: Task, count: int, progress: Progress, deadline: float
+        self, task: Task, request: ImageRequest, progress: Progress, deadline: float
     ) -> list[GeneratedImage]:
-        method = self._method_for(task.model)
-        body = _content_body(task) if method == GENERATE_CONTENT else _predict_body(task, count)
+        name, method, scrub = self.config.name, self._method_for(task.model), self._http.scrub
         answer = self._http.call(
             "POST",
             self.address.method(task.model, method),
-            json=body,
+            json=body_for(method, task, request),
             timeout_s=deadline - time.monotonic(),
             keep_waiting=progress,
         )
-        content = answer.json()
-        if not answer.is_success or not isinstance(content, dict):
-            raise error_for(
-                answer,
-                engine=self.config.name,
-                model=self.model(task.model),
-                scrub=self._http.scrub,
-            )
-        # From here on it is paid for, so nobody is asked whether to go on.
-        if method == GENERATE_CONTENT:
-            return self._reader.contents(content)
-        return self._reader.predictions(content)
+        content = content_of(answer)
+        response_id = scrub(text_of(content, "responseId")) or None
+        logger.info(
+            "Job %s: engine %s answered %d, response %s",
+            task.job_id,
+            name,
+            answer.status,
+            response_id,
+        )
+        if not answer.is_success or not isinstance(content, dict) or "error" in content:
+            raise error_for(answer, engine=name, model=self.model(task.model), scrub=scrub)
+        try:
+            images = read_pictures(method, content, engine=name, scrub=scrub)
+        except EngineError as error:
+            error.traced(code=error.upstream_code, request_id=response_id)
+            raise
+        return [replace(each, seed=request.seed) for each in images]
 
-    def _ask(self, url: str) -> Answer:
-        """The answer to a question that costs nothing. Raises EngineError when it is none."""
+    def _method_for(self, model_id: str) -> Method:
+        if self.method is not None:
+            return self.method
+        name = model_id.removeprefix("models/")
+        return Method.PREDICT if name.startswith("imagen") else Method.GENERATE_CONTENT
+
+    def _as_called(self, model: Model) -> Model:
+        """The model with only what its method can carry."""
+        method, capabilities = self._method_for(model.id), model.capabilities
+        if method is Method.PREDICT and not self._is_described(model.id):
+            capabilities = IMAGEN
+        return replace(model, capabilities=carried(capabilities, method))
+
+    def _is_described(self, model_id: str) -> bool:
+        return any(each.id == model_id for each in self.catalog.models(self.config.name))
+
+    def _listing(self) -> list[Any]:
+        """Every entry of the server's list, from all its pages."""
+        deadline = time.monotonic() + LISTING_TIMEOUT_S
+        entries: list[Any] = []
+        token = ""
+        while True:
+            page = self._page(token, deadline)
+            found = field(page, "publisherModels" if self.address.is_vertex else "models")
+            entries += found if isinstance(found, list) else []
+            token = text_of(page, "nextPageToken")
+            if not token:
+                return entries
+
+    def _page(self, token: str, deadline: float) -> Any:
         name = self.config.name
-        answer = self._http.call("GET", url, connect_timeout_s=5.0, timeout_s=10.0)
-        if answer.is_success and isinstance(answer.json(), dict):
-            return answer
+        answer = self._http.call(
+            "GET",
+            self.address.models(token),
+            connect_timeout_s=5.0,
+            timeout_s=deadline - time.monotonic(),
+        )
+        content = content_of(answer)
+        if answer.is_success and isinstance(content, dict) and "error" not in content:
+            return content
         error = error_for(answer, engine=name, model=None, scrub=self._http.scrub)
         if isinstance(error, OutcomeUnknown):
             # Nothing was asked to be drawn.
@@ -174,56 +197,14 @@ class Gemini(Engine):
             )
         raise error
 
-    def _method_for(self, model_id: str) -> str:
-        return self.method or (PREDICT if model_id.startswith("imagen") else GENERATE_CONTENT)
-
-    def _as_reached(self, model: Model) -> Model:
-        """`predict` takes no pictures, whatever the model could do otherwise."""
-        if self._method_for(model.id) == GENERATE_CONTENT:
-            return model
-        blind = replace(model.capabilities, max_input_images=0, mask=MaskSupport.NONE, seed=False)
-        return replace(model, capabilities=blind)
-
-
-def _draws(model_id: str) -> bool:
-    """Nothing else tells a model that draws from one that writes."""
-    return any(each in model_id for each in ("image", "banana", "imagen"))
-
-
-def _content_body(task: Task) -> dict[str, Any]:
-    request = task.request
-    text = request.prompt if task.mask is None else f"{request.prompt}\n\n{ABOUT_MASK}"
-    pictures = [(each.data, each.content_type) for each in task.images]
-    if task.mask is not None:
-        pictures.append((task.mask, "image/png"))
-    parts: list[dict[str, Any]] = [{"text": text}]
-    parts += [
-        {"inlineData": {"mimeType": kind, "data": pybase64.b64encode(data).decode()}}
-        for data, kind in pictures
-    ]
-    # Older models answer in words only, unless pictures are asked for.
-    config: dict[str, Any] = {"responseModalities": ["TEXT", "IMAGE"]}
-    if request.size is not None:
-        words = words_for(request.size, GEMINI_1K)
-        config["imageConfig"] = {"aspectRatio": words.aspect}
-        if words.scale != "1K":
-            # The default, and the only one of models that refuse to be asked.
-            config["imageConfig"]["imageSize"] = words.scale
-    if request.seed is not None:
-        config["seed"] = request.seed
-    return {"contents": [{"role": "user", "parts": parts}], "generationConfig": config}
-
-
-def _predict_body(task: Task, count: int) -> dict[str, Any]:
-    request = task.request
-    parameters: dict[str, Any] = {
-        "sampleCount": count,
-        # Without it, what was filtered is missing without a word.
-        "includeRaiReason": True,
-    }
-    if request.size is not None:
-        words = words_for(request.size, IMAGEN_1K)
-        parameters["aspectRatio"] = words.aspect
-        if words.scale != "1K":
-            parameters["sampleImageSize"] = words.scale
-    return {"instances": [{"prompt": request.prompt}], "parameters": parameters}
+    def _listed(self, entry: Any) -> Model | None:
+        """A model of the list when it draws. Nothing says so of Gemini models but their names."""
+        model_id = text_of(entry, "name").rpartition("models/")[2]
+        if self._is_described(model_id):
+            return self.model(model_id)
+        methods = items_of(entry, "supportedGenerationMethods")
+        is_called_so = "image" in model_id or "banana" in model_id
+        is_callable = not methods or Method.GENERATE_CONTENT in methods
+        if not (Method.PREDICT in methods or (is_called_so and is_callable)):
+            return None
+        return replace(self.model(model_id), name=text_of(entry, "displayName") or model_id)

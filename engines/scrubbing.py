@@ -9,7 +9,7 @@ LONGEST = 300
 
 #: Keys of any account, also half masked as vendors quote them, and credentials inside an address.
 KEY_SHAPES = re.compile(
-    r"\b(?:sk|dk)[-_][\w*.-]{4,}|(?i:\bbearer\s+)[\w.~+/*=-]{4,}|(?<=://)[^\s/@]+@"
+    r"\b(?:sk|dk)[-_][\w*.-]{4,}|\bAIza[\w*.-]{4,}|(?i:\bbearer\s+)[\w.~+/*=-]{4,}|(?<=://)[^\s/@]+@"
 )
 #: Paths on the engine's machine. Paths of an address (`/v1/images`) say something and may stay.
 SERVER_PATH = re.compile(

@@ -6,25 +6,27 @@ from math import ceil, log, sqrt
 
 from darkroom.domain import FreeSizes, Size
 
+#: A picture with this share of the pixels asked for is large enough: its edges are a fifth shorter.
+ENOUGH = 0.64
+
 
 def nearest_size(size: Size, sizes: Sequence[Size] | FreeSizes) -> Size:
     """`size` itself where it can be drawn, else the size that looks most like it.
 
-    Among fixed sizes that is the one of the nearest shape, and of those the nearest in area. Free
-    sizes keep the shape as far as they may and change the area as little as they must.
+    Among fixed sizes that is the one of the nearest shape, and of those the smallest that is not
+    much smaller than asked, or else the largest. Free sizes keep the shape as far as they may and
+    change the area as little as they must.
     """
     if isinstance(sizes, FreeSizes):
         return size if is_drawable(size, sizes) else _nearest_free(size, sizes)
     if size in sizes:
         return size
-    return min(
-        sizes,
-        key=lambda each: (
-            round(_stretch(size, each), 9),
-            round(abs(log(each.pixels / size.pixels)), 9),
-            -each.pixels,
-        ),
-    )
+
+    def rank(each: Size) -> tuple[float, bool, int]:
+        is_small = each.pixels < size.pixels * ENOUGH
+        return round(_stretch(size, each), 9), is_small, -each.pixels if is_small else each.pixels
+
+    return min(sizes, key=rank)
 
 
 def is_drawable(size: Size, rule: FreeSizes) -> bool:

@@ -5,8 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from engines.catalog import Catalog
+from engines.gemini import Gemini
 from engines.openai_images import OpenAIImages
 from tests.engines.builders import openai_config
+from tests.engines.gemini_builders import gemini_for
+from tests.engines.servers.gemini import GeminiServer
 from tests.engines.servers.openai import OpenAIServer
 
 
@@ -31,3 +34,14 @@ def server() -> Iterator[OpenAIServer]:
 @pytest.fixture
 def openai(server: OpenAIServer, catalog: Catalog) -> OpenAIImages:
     return OpenAIImages(openai_config(server), catalog)
+
+
+@pytest.fixture
+def google() -> Iterator[GeminiServer]:
+    with GeminiServer() as server:
+        yield server
+
+
+@pytest.fixture
+def gemini(google: GeminiServer) -> Gemini:
+    return gemini_for(google)

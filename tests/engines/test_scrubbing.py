@@ -22,7 +22,13 @@ def test_the_engines_own_key_never_comes_through(text: str) -> None:
 
 @pytest.mark.parametrize(
     "secret",
-    ["sk-proj-abc_123-XYZ", "sk-abc1****wxyz", "dk_0123456789", "Bearer eyJhbGciOi.x.y"],
+    [
+        "sk-proj-abc_123-XYZ",
+        "sk-abc1****wxyz",
+        "dk_0123456789",
+        "AIzaSyA-0123_4567",
+        "Bearer eyJhbGciOi.x.y",
+    ],
 )
 def test_keys_of_other_accounts_never_come_through(secret: str) -> None:
     assert Scrubber([])(f"Incorrect API key provided: {secret}") == (

@@ -3,7 +3,7 @@
 import pytest
 
 from darkroom.domain import FreeSizes, Size
-from engines.catalog import DALL_E_2, DALL_E_3, GPT_IMAGE_1, GPT_IMAGE_2
+from engines.catalog import DALL_E_2, GPT_IMAGE_1, GPT_IMAGE_2
 from engines.sizes import is_drawable, nearest_size
 
 
@@ -25,10 +25,11 @@ def test_of_fixed_sizes_the_nearest_shape_is_drawn(asked: str, drawn: str) -> No
     assert str(nearest) == drawn
 
 
-def test_of_equal_shapes_the_nearest_in_area_is_drawn() -> None:
-    assert nearest_size(Size(300, 300), DALL_E_2.sizes) == Size(256, 256)
-    assert nearest_size(Size(4000, 4000), DALL_E_2.sizes) == Size(1024, 1024)
-    assert nearest_size(Size(1600, 900), DALL_E_3.sizes) == Size(1792, 1024)
+@pytest.mark.parametrize(
+    ("edge", "drawn"), [(64, 256), (300, 256), (400, 512), (700, 1024), (1000, 1024), (4096, 1024)]
+)
+def test_of_equal_shapes_one_that_is_large_enough_is_drawn(edge: int, drawn: int) -> None:
+    assert nearest_size(Size(edge, edge), DALL_E_2.sizes) == Size(drawn, drawn)
 
 
 @pytest.mark.parametrize(

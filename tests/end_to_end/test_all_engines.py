@@ -133,7 +133,7 @@ def test_callers_who_ask_at_the_same_time_get_their_own_pictures(cluster: Cluste
 
 def test_what_engines_let_slip_is_seen_nowhere(cluster: Cluster, servers: Servers) -> None:
     servers.openai.fail("leaky")
-    servers.gemini.next("leaky")
+    servers.gemini.fail("leaky")
     servers.automatic1111.fail("leaky", "leaky", "leaky")
     jobs = [
         cluster.finished(cluster.submit(model=subject.full_id, size=subject.size))

@@ -224,14 +224,22 @@ def _predictions(order: Order, mode: str) -> Json:
 
 
 def _encoded(order: Order, mode: str, kind: str) -> str:
-    return "*** not base64 ***" if mode == "bad_base64" else _drawn(order.prompt, order.size, kind)
+    if mode == "bad_base64":
+        return "*** not base64 ***"
+    return _drawn(order.prompt, order.size, kind, order.picture)
 
 
-def _drawn(prompt: str, size: tuple[int, int], kind: str = "image/png") -> str:
-    """A plain picture in base64."""
+def _drawn(
+    prompt: str, size: tuple[int, int], kind: str = "image/png", changed: bytes | None = None
+) -> str:
+    """A plain picture in base64; of one that is changed the left half is left."""
     red, green, blue, *_ = sha256(prompt.encode()).digest()
+    drawn = Image.new("RGB", size, (red, green, blue))
+    if changed is not None:
+        with Image.open(io.BytesIO(changed)) as before:
+            drawn.paste(before.convert("RGB").resize((size[0] // 2, size[1])))
     buffer = io.BytesIO()
-    Image.new("RGB", size, (red, green, blue)).save(buffer, kind.removeprefix("image/").upper())
+    drawn.save(buffer, kind.removeprefix("image/").upper())
     return base64.b64encode(buffer.getvalue()).decode()
 
 

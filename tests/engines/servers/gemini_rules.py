@@ -124,6 +124,8 @@ class Order:
     wants_pictures: bool = True
     mime_type: str = "image/png"
     tells_reasons: bool = False
+    #: The first picture to change, as it was sent.
+    picture: bytes | None = None
 
 
 def find(model: str, method: str, version: str) -> Family:
@@ -151,9 +153,7 @@ def read_content(body: Json, family: Family) -> Order:
     prompt = " ".join(part["text"] for part in parts if "text" in part)
     if not prompt:
         raise Refused("* GenerateContentRequest.contents: contents is not specified", "contents")
-    for part in parts:
-        if "inlineData" in part:
-            _check_picture(part["inlineData"])
+    pictures = [_picture(part["inlineData"]) for part in parts if "inlineData" in part]
     if config.get("candidateCount", 1) != 1:
         raise Refused("Multiple candidates is not enabled for this model")
     seed = config.get("seed", 0)
@@ -163,7 +163,12 @@ def read_content(body: Json, family: Family) -> Order:
     _known(image, {"aspectRatio", "imageSize"}, "generation_config.image_config")
     size = _pixels(family, image.get("aspectRatio"), image.get("imageSize"), "image_size")
     modalities = config.get("responseModalities", ["TEXT"])
-    return Order(prompt, size, wants_pictures="IMAGE" in modalities)
+    return Order(
+        prompt,
+        size,
+        wants_pictures="IMAGE" in modalities,
+        picture=pictures[0] if pictures else None,
+    )
 
 
 def read_prediction(body: Json, family: Family) -> Order:
@@ -214,7 +219,7 @@ def _known(content: Json, fields: frozenset[str] | set[str], place: str) -> None
             )
 
 
-def _check_picture(inline: Json) -> None:
+def _picture(inline: Json) -> bytes:
     try:
         data = base64.b64decode(inline["data"], validate=True)
         Image.open(io.BytesIO(data)).verify()
@@ -222,6 +227,7 @@ def _check_picture(inline: Json) -> None:
         raise Refused("Unable to process input image. Please retry or report.") from None
     if not inline.get("mimeType", "").startswith("image/"):
         raise Refused(f"Unsupported MIME type: {inline.get('mimeType')}")
+    return data
 
 
 def _pixels(

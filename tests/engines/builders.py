@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from darkroom.configuration import EngineConfig, ImagesConfig, assemble
-from darkroom.domain import ImageRequest
+from darkroom.domain import ImageRequest, InputImage
 from engines.base import Task
 from tests.engines.servers.openai import OpenAIServer
 
@@ -22,6 +22,8 @@ def a_task(
     timeout_s: float = 20,
     attempt: int = 1,
     upstream_id: str | None = None,
+    images: tuple[InputImage, ...] = (),
+    mask: bytes | None = None,
     **rest: Any,
 ) -> Task:
     return Task(
@@ -31,6 +33,8 @@ def a_task(
         timeout_s=timeout_s,
         attempt=attempt,
         upstream_id=upstream_id,
+        images=images,
+        mask=mask,
     )
 
 

@@ -82,3 +82,38 @@ def a_flux_workflow(loader: str = "UNETLoader") -> Graph:
         "34": node("PrimitiveInt", value=1024),
         "35": node("PrimitiveInt", value=1024),
     }
+
+
+def an_image_to_image_workflow() -> Graph:
+    """It draws on a picture, and has no batch size."""
+    graph = a_workflow()
+    del graph["5"]
+    graph["10"] = node("LoadImage", image="example.png")
+    graph["11"] = node("VAEEncode", pixels=["10", 0], vae=["4", 2])
+    graph["3"]["inputs"] |= {"latent_image": ["11", 0], "denoise": 0.8}
+    return graph
+
+
+def an_inpaint_workflow() -> Graph:
+    """It takes the mask from the picture's transparency."""
+    graph = an_image_to_image_workflow()
+    graph["12"] = node(
+        "VAEEncodeForInpaint", pixels=["10", 0], vae=["4", 2], mask=["10", 1], grow_mask_by=6
+    )
+    graph["3"]["inputs"]["latent_image"] = ["12", 0]
+    del graph["11"]
+    return graph
+
+
+def a_qwen_edit_workflow() -> Graph:
+    """Its text encoders see two pictures, of which the first is drawn on."""
+    graph = an_image_to_image_workflow()
+    del graph["10"]
+    graph["9"] = node("LoadImage", image="first.png")
+    graph["10"] = node("LoadImage", image="second.png")
+    graph["11"] = node("VAEEncode", pixels=["9", 0], vae=["4", 2])
+    graph["60"] = node("SaveImage", images=["8", 0], filename_prefix="qwen")
+    pictures = {"image1": ["9", 0], "image2": ["10", 0], "vae": ["4", 2]}
+    for each, text in (("6", "make it blue"), ("7", "ugly")):
+        graph[each] = node("TextEncodeQwenImageEditPlus", prompt=text, clip=["4", 1], **pictures)
+    return graph

@@ -70,6 +70,9 @@ class ComfyUIServer(StandIn):
         #: Hangs up on every call, as while it restarts.
         self.is_away = False
         self.max_upload_bytes = 100 * 2**20
+        #: Pictures land in another folder than the client may think.
+        self.renames_uploads = False
+        self.hangs_up_on_uploads = False
         self.modes: deque[str] = deque()
         #: The ids of the prompts it queued.
         self.accepted: list[str] = []
@@ -312,6 +315,9 @@ class _Handler(Handler):
         if len(call.body) > self.comfy.max_upload_bytes:
             self.reply(413, b"413: Request Entity Too Large", "text/plain")
             return
+        if self.comfy.hangs_up_on_uploads:
+            self.hang_up()
+            return
         form = _form(call)
         if "image" not in form or not form["image"][0]:
             self.reply(400, b"", "")
@@ -319,6 +325,8 @@ class _Handler(Handler):
         name, data = form["image"]
         folder = form.get("type", ("", b"input"))[1].decode()
         subfolder = form.get("subfolder", ("", b""))[1].decode()
+        if self.comfy.renames_uploads:
+            subfolder = "elsewhere"
         files = self.comfy.floor.files
         stem, dot, ending = name.rpartition(".")
         number = 0

@@ -117,7 +117,7 @@ class Drawing:
         for role, value in given.items():
             if value is not None:
                 values |= plan.at(role, value)
-        return values | upload_pictures(self._server, plan, self._task, tick=run.progress)
+        return values | upload_pictures(self._server, plan, self._task, tick=run.tick)
 
     def _collected(self, run: Run, entry: Entry, position: int) -> list[GeneratedImage]:
         engine = self._server.engine
@@ -134,7 +134,7 @@ class Drawing:
             # That of an earlier attempt, when it was the one to choose.
             self._seed = seed
         # At once: the server forgets previews when it restarts.
-        fetch = partial(self._server.view, tick=run.progress)
+        fetch = partial(self._server.view, tick=run.tick)
         return [
             GeneratedImage(data=run.patiently(partial(fetch, each)), seed=seed)
             for each in references

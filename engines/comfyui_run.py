@@ -19,6 +19,7 @@ from darkroom.errors import (
     EngineError,
     EngineFailed,
     EngineUnreachable,
+    Misconfigured,
     OutcomeUnknown,
 )
 from engines.comfyui_api import ComfyServer, PartlyAccepted
@@ -38,6 +39,8 @@ LOOK_EVERY_S = 1.5
 LOOK_AGAIN_S = 0.05
 #: Longest time between two calls of `progress` while there is no news, in seconds.
 PULSE_S = 0.5
+#: Least time between two previews, in seconds: each is stored, and samplers may be quick.
+PREVIEW_EVERY_S = 1.0
 #: How long a server may be away before a run on it is given up for now, in seconds.
 AWAY_S = 30.0
 #: Between two looks for a prompt that is nowhere, in seconds.
@@ -61,15 +64,16 @@ class Run:
         self.progress = progress
         #: Whether the server was heard to have it, so that it cannot come later.
         self._has_arrived = False
+        self._next_preview = 0.0
 
     def find(self) -> Entry | bool:
         """Its history when it is over; else whether it is queued or running.
 
         The queue comes first: a prompt that ends between the two questions is then seen.
         """
-        if self.prompt_id in self.server.queue(tick=self.progress):
+        if self.prompt_id in self.server.queue(tick=self.tick):
             return True
-        return self.server.history(self.prompt_id, tick=self.progress) or False
+        return self.server.history(self.prompt_id, tick=self.tick) or False
 
     def start(self, nodes: Nodes, samplers: tuple[str, ...]) -> Entry:
         """Queue it, and follow it to its end.
@@ -123,7 +127,7 @@ class Run:
     def _queue(self, nodes: Nodes, client_id: str) -> None:
         try:
             accepted = self.server.post(
-                nodes, prompt_id=self.prompt_id, client_id=client_id, tick=self.progress
+                nodes, prompt_id=self.prompt_id, client_id=client_id, tick=self.tick
             )
         except PartlyAccepted as partly:
             self.prompt_id, self._has_arrived = partly.prompt_id, True
@@ -179,14 +183,17 @@ class Run:
             next_look = time.monotonic() + wait_s
 
     def _report(self, events: Events) -> None:
-        preview, events.preview, events.is_news = events.preview, None, False
-        if preview is None:
+        events.is_news = False
+        now = time.monotonic()
+        if events.preview is None or now < self._next_preview:
             self.progress(events.share)
-        else:
-            self.progress(events.share, preview=preview)
+            return
+        self._next_preview = now + PREVIEW_EVERY_S
+        preview, events.preview = events.preview, None
+        self.progress(events.share, preview=preview)
 
     def patiently(self, call: Callable[[], T]) -> T:
-        """Ask a server that may be away for a moment while it draws.
+        """Ask a server that may be away, or behind a proxy's own page, for a moment.
 
         Raises OutcomeUnknown when it stays away: the run is not given up, and found again later.
         """
@@ -194,10 +201,12 @@ class Run:
         while True:
             try:
                 return call()
-            except (EngineUnreachable, EngineBusy) as error:
+            except (EngineUnreachable, EngineBusy, Misconfigured) as error:
                 now = time.monotonic()
                 away_since = away_since or now
                 if now - away_since > AWAY_S:
+                    if isinstance(error, Misconfigured):
+                        raise
                     raise OutcomeUnknown(
                         f"Engine {self.server.engine!r} went away while it was drawing:"
                         f" {error.detail}"
@@ -206,6 +215,10 @@ class Run:
 
     def _pause(self, seconds: float) -> None:
         time.sleep(seconds)
+        self.tick()
+
+    def tick(self) -> None:
+        """Called often while something is waited for. Raises whatever must end the wait."""
         self.progress()
         self._mind_the_time()
 

@@ -1,6 +1,7 @@
 """Things the tests of engines need; a test names only what matters to it."""
 
 import io
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +68,14 @@ class Reports:
             self.shares.append(share)
         self.upstream_id = upstream_id or self.upstream_id
         self._until()
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    """Wait until it holds, and fail when it never does."""
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until, "it never came to that"
+        time.sleep(0.005)
 
 
 def opened(data: bytes) -> Image.Image:

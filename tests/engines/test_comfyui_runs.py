@@ -1,7 +1,7 @@
 """How a run at ComfyUI is followed, found again and stopped, whatever happens to the connection."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from threading import Thread
 from typing import Any
 
@@ -20,7 +20,7 @@ from darkroom.errors import (
 from engines import comfyui_run
 from engines.catalog import Catalog
 from engines.comfyui import ComfyUI
-from tests.engines.builders import Reports, a_task, opened
+from tests.engines.builders import Reports, a_task, opened, wait_for
 from tests.engines.servers.comfyui import UUID, ComfyUIServer
 from tests.engines.workflows import a_workflow, without_batch
 
@@ -44,13 +44,6 @@ def any_comfy(request: pytest.FixtureRequest) -> Iterator[ComfyUIServer]:
 
 def engine_at(comfy: ComfyUIServer, **options: Any) -> ComfyUI:
     return ComfyUI(EngineConfig(name="comfyui", base_url=comfy.origin, options=options), Catalog())
-
-
-def wait_for(condition: Callable[[], Any]) -> None:
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until, "it never came to that"
-        time.sleep(0.005)
 
 
 class InBackground:

@@ -10,6 +10,7 @@ from PIL import Image
 from darkroom.configuration import EngineConfig, ImagesConfig, assemble
 from darkroom.domain import ImageRequest, InputImage
 from engines.base import Task
+from tests.engines.servers.comfyui import ComfyUIServer
 from tests.engines.servers.openai import OpenAIServer
 
 
@@ -41,6 +42,10 @@ def a_task(
 
 def openai_config(server: OpenAIServer, **options: Any) -> EngineConfig:
     return EngineConfig(name="openai", base_url=server.url, api_key=server.key, options=options)
+
+
+def comfyui_config(server: ComfyUIServer, **options: Any) -> EngineConfig:
+    return EngineConfig(name="comfyui", base_url=server.origin, api_key=server.key, options=options)
 
 
 def images_config(*, builtin: bool = True, **values: Any) -> ImagesConfig:

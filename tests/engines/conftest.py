@@ -7,6 +7,7 @@ import pytest
 from engines.catalog import Catalog
 from engines.openai_images import OpenAIImages
 from tests.engines.builders import openai_config
+from tests.engines.servers.comfyui import ComfyUIServer
 from tests.engines.servers.openai import OpenAIServer
 
 
@@ -25,6 +26,12 @@ def catalog() -> Catalog:
 @pytest.fixture
 def server() -> Iterator[OpenAIServer]:
     with OpenAIServer() as server:
+        yield server
+
+
+@pytest.fixture
+def comfy() -> Iterator[ComfyUIServer]:
+    with ComfyUIServer() as server:
         yield server
 
 

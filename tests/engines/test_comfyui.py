@@ -1,7 +1,6 @@
 """Drawing with ComfyUI, against a server that validates, queues and caches like the real one."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,23 +24,15 @@ from engines.comfyui_errors import (
     KEY_SETTING,
     WORKFLOW_SETTING,
 )
-from tests.engines.builders import Reports, a_task, opened
+from tests.engines.builders import Reports, a_task, comfyui_config, opened
 from tests.engines.servers.comfyui import ComfyUIServer
 from tests.engines.servers.comfyui_paint import colour_of
+from tests.engines.servers.stand_in import Call, Handler, StandIn
 from tests.engines.workflows import a_flux_workflow, a_workflow, without_batch
 
 
-@pytest.fixture
-def comfy() -> Iterator[ComfyUIServer]:
-    with ComfyUIServer() as comfy:
-        yield comfy
-
-
 def engine_at(comfy: ComfyUIServer, **options: Any) -> ComfyUI:
-    return ComfyUI(
-        EngineConfig(name="comfyui", base_url=comfy.origin, api_key=comfy.key, options=options),
-        Catalog(),
-    )
+    return ComfyUI(comfyui_config(comfy, **options), Catalog())
 
 
 def colour(data: bytes) -> Any:
@@ -447,7 +438,7 @@ def test_a_failure_is_told_without_paths_and_tracebacks(comfy: ComfyUIServer) ->
 
 def test_a_corrupt_checkpoint_is_told_with_its_node(comfy: ComfyUIServer) -> None:
     with pytest.raises(EngineFailed, match=r"node 4 \(CheckpointLoaderSimple\)"):
-        engine_at(comfy).generate(a_task("corrupt.safetensors"), Reports())
+        engine_at(comfy).generate(a_task("rotten.safetensors"), Reports())
 
 
 @pytest.mark.parametrize(
@@ -495,6 +486,22 @@ def test_check_finds_that_nobody_is_there() -> None:
 
     with pytest.raises(EngineUnreachable):
         engine.check()
+
+
+class SomeWebSite(Handler):
+    """Answers everything with its start page."""
+
+    def answer(self, call: Call) -> None:
+        self.reply(200, b"<!doctype html><title>Welcome</title>", "text/html")
+
+
+def test_another_server_is_not_taken_for_comfyui() -> None:
+    with StandIn(SomeWebSite) as server:
+        engine = ComfyUI(EngineConfig(name="comfyui", base_url=server.origin), Catalog())
+
+        for ask in (engine.check, engine.list_models):
+            with pytest.raises(Misconfigured, match=ADDRESS_SETTING):
+                ask()
 
 
 @pytest.mark.parametrize("base", ["", "/", "/api"])

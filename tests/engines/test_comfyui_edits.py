@@ -1,18 +1,16 @@
 """Changing pictures with ComfyUI."""
 
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from darkroom.configuration import EngineConfig
 from darkroom.domain import InputImage, MaskSupport, Operation, Size
 from darkroom.errors import EngineUnreachable, RequestRejected
 from engines.catalog import Catalog
 from engines.comfyui import ComfyUI
-from tests.engines.builders import Reports, a_task, opened
+from tests.engines.builders import Reports, a_task, comfyui_config, opened
 from tests.engines.servers.comfyui import ComfyUIServer
 from tests.engines.servers.comfyui_paint import colour_of
 from tests.engines.workflows import (
@@ -26,14 +24,8 @@ from tests.engines.workflows import (
 RED, BLUE = (200, 10, 10), (10, 10, 200)
 
 
-@pytest.fixture
-def comfy() -> Iterator[ComfyUIServer]:
-    with ComfyUIServer() as comfy:
-        yield comfy
-
-
 def engine_at(comfy: ComfyUIServer, **options: Any) -> ComfyUI:
-    return ComfyUI(EngineConfig(name="comfyui", base_url=comfy.origin, options=options), Catalog())
+    return ComfyUI(comfyui_config(comfy, **options), Catalog())
 
 
 def encoded(image: Image.Image, kind: str = "PNG") -> bytes:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from darkroom.configuration import EngineConfig
 from darkroom.errors import (
     Canceled,
     DarkroomError,
@@ -20,15 +19,10 @@ from darkroom.errors import (
 from engines import comfyui_run
 from engines.catalog import Catalog
 from engines.comfyui import ComfyUI
-from tests.engines.builders import Reports, a_task, opened, wait_for
+from tests.engines.builders import Reports, a_task, comfyui_config, opened, wait_for
 from tests.engines.servers.comfyui import UUID, ComfyUIServer
+from tests.engines.servers.comfyui_paint import colour_of
 from tests.engines.workflows import a_workflow, without_batch
-
-
-@pytest.fixture
-def comfy() -> Iterator[ComfyUIServer]:
-    with ComfyUIServer() as comfy:
-        yield comfy
 
 
 @pytest.fixture
@@ -43,7 +37,7 @@ def any_comfy(request: pytest.FixtureRequest) -> Iterator[ComfyUIServer]:
 
 
 def engine_at(comfy: ComfyUIServer, **options: Any) -> ComfyUI:
-    return ComfyUI(EngineConfig(name="comfyui", base_url=comfy.origin, options=options), Catalog())
+    return ComfyUI(comfyui_config(comfy, **options), Catalog())
 
 
 class InBackground:
@@ -186,7 +180,7 @@ def test_other_peoples_prompts_are_not_mistaken_for_ours(
 ) -> None:
     # Without a client id, its progress and previews go to everyone.
     comfy.worker.held.set()
-    theirs = comfy.queue(a_workflow())
+    comfy.queue(a_workflow())
     previews: list[bytes] = []
 
     class Watch(Reports):
@@ -194,18 +188,17 @@ def test_other_peoples_prompts_are_not_mistaken_for_ours(
             super().__call__(*args, preview=preview, **rest)
             previews.extend([preview] if preview else [])
 
-    reports = Watch()
-    run = InBackground(engine, reports)
+    run = InBackground(engine, Watch(), prompt="a cat", seed=1)
     wait_for(lambda: len(comfy.accepted) == 2)
-    comfy.worker.has_previews = True
-    comfy.floor.pending[0].extra.clear()
     comfy.worker.held.clear()
-    wait_for(lambda: theirs in comfy.floor.history)
     run.join()
 
-    # Ours lost its client id above, so all that came was broadcast.
-    assert len(run.images) == 1
-    assert previews == []
+    ours = colour_of("a cat", "", 1, "dream.safetensors")
+    assert previews
+    for each in previews:
+        pixel = opened(each).getpixel((8, 8))
+        assert isinstance(pixel, tuple)
+        assert all(abs(a - b) < 8 for a, b in zip(pixel, ours, strict=True))
 
 
 def test_a_deleted_prompt_is_lost_though_no_event_says_so(
@@ -515,3 +508,24 @@ def test_canceling_before_the_prompt_is_posted_leaves_nothing_behind(
         engine.generate(a_task("dream.safetensors"), stop)
 
     assert comfy.accepted == []
+
+
+def test_canceling_while_the_prompt_is_on_its_way_catches_it_when_it_comes(
+    any_comfy: ComfyUIServer,
+) -> None:
+    any_comfy.worker.held.set()
+    any_comfy.fail("late")
+    stop = Stop(Canceled("Stop."))
+    ours = InBackground(engine_at(any_comfy), stop)
+    wait_for(any_comfy.hanging.is_set)
+
+    stop.now = True
+    wait_for(lambda: any_comfy.calls_to("/cancel"))
+    any_comfy.released.set()
+    ours.join()
+    any_comfy.worker.held.clear()
+    wait_for(lambda: any_comfy.floor.remaining == 0)
+
+    assert isinstance(ours.error, Canceled)
+    statuses = [each["status"]["status_str"] for each in any_comfy.floor.history.values()]
+    assert "success" not in statuses

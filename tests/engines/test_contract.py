@@ -11,9 +11,11 @@ from darkroom.errors import Canceled, LeaseLost
 from engines.base import Engine
 from engines.builtin import BuiltinEngine
 from engines.catalog import Catalog
+from engines.comfyui import ComfyUI
 from engines.fitting import fit
 from engines.openai_images import OpenAIImages
-from tests.engines.builders import Reports, a_request, a_task, openai_config, opened
+from tests.engines.builders import Reports, a_request, a_task, comfyui_config, openai_config, opened
+from tests.engines.servers.comfyui import ComfyUIServer
 from tests.engines.servers.openai import OpenAIServer
 
 
@@ -25,10 +27,15 @@ class Driver:
     model: str
 
 
-@pytest.fixture(params=["builtin", "gpt-image-2", "gpt-image-1.5", "dall-e-3", "dall-e-2"])
+@pytest.fixture(
+    params=["builtin", "comfyui", "gpt-image-2", "gpt-image-1.5", "dall-e-3", "dall-e-2"]
+)
 def driver(request: pytest.FixtureRequest, server: OpenAIServer, catalog: Catalog) -> Driver:
     if request.param == "builtin":
         return Driver(BuiltinEngine(EngineConfig(name="builtin"), catalog), "placeholder")
+    if request.param == "comfyui":
+        comfy: ComfyUIServer = request.getfixturevalue("comfy")
+        return Driver(ComfyUI(comfyui_config(comfy), catalog), "default")
     return Driver(OpenAIImages(openai_config(server), catalog), request.param)
 
 

@@ -32,12 +32,14 @@ from tests.engines.servers.comfyui_sockets import ServerSocket, accept_key
 from tests.engines.servers.comfyui_worker import Floor, Prompt, Worker
 from tests.engines.servers.stand_in import Call, Handler, Json, StandIn, serve_by_hand
 
-CHECKPOINTS = ["corrupt.safetensors", "dream.safetensors", "sub/paint.ckpt"]
+CHECKPOINTS = ["dream.safetensors", "rotten.safetensors", "sub/paint.ckpt"]
 UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 PLAIN_500 = b"500 Internal Server Error\n\nServer got itself in trouble"
 
 #: What the next `POST /prompt` does instead of answering well.
-MODES = frozenset({"ok", "lost_answer", "lost_request", "queued_502", "html_502", "busy", "broken"})
+MODES = frozenset(
+    {"ok", "lost_answer", "lost_request", "queued_502", "html_502", "busy", "broken", "late"}
+)
 
 
 class ComfyUIServer(StandIn):
@@ -233,6 +235,9 @@ class _Handler(Handler):
             status = {"html_502": 502, "busy": 503, "broken": 500}[mode]
             self.reply(status, PLAIN_500 if mode == "broken" else b"<html></html>", "text/html")
             return
+        if mode == "late":
+            server.hanging.set()
+            server.released.wait()
         try:
             status, content = self._accept(call)
         except (ValueError, TypeError, AttributeError, KeyError, IndexError):

@@ -59,7 +59,7 @@ class Painter:
         i = inputs
         match kind:
             case "CheckpointLoaderSimple":
-                if i["ckpt_name"].startswith("corrupt"):
+                if i["ckpt_name"].startswith("rotten"):
                     raise Broken(
                         "safetensors._safetensors_rust.SafetensorError",
                         "Error while deserializing header: header too large\n",

@@ -7,7 +7,7 @@ from darkroom.configuration import EngineConfig
 from darkroom.domain import GeneratedImage, Model, Operation, Progress
 from engines.base import Engine, Task
 from engines.catalog import Catalog
-from engines.comfyui_api import Address, ComfyServer
+from engines.comfyui_api import Address, ComfyServer, Tick
 from engines.comfyui_check import verify
 from engines.comfyui_drawing import Drawing
 from engines.comfyui_errors import ADDRESS_SETTING, EDIT_WORKFLOW_SETTING, WORKFLOW_SETTING
@@ -103,15 +103,18 @@ class ComfyUI(Engine):
         All pictures of a batch have the seed that is reported; further prompts count up from it.
         When a later prompt fails, the pictures of the earlier ones are returned.
         """
-        progress(0.0)
         plan = self.drawing
         if task.images:
             plan = self.editing if task.mask is None else self.repainting
-        model = None if task.model == DEFAULT_MODEL else task.model
-        if model is None and plan.is_default:
-            pasted = self.drawing.checkpoint
-            model = pasted or first_checkpoint(self.server, tick=progress)
-        return Drawing(self.server, plan, task, progress, model=model).pictures()
+
+        def choose_model(tick: Tick) -> str | None:
+            if task.model != DEFAULT_MODEL:
+                return task.model
+            if not plan.is_default:
+                return None
+            return self.drawing.checkpoint or first_checkpoint(self.server, tick=tick)
+
+        return Drawing(self.server, plan, task, progress, choose_model=choose_model).pictures()
 
     def _model(self, model_id: str, name: str) -> Model:
         return Model(

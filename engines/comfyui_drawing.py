@@ -4,6 +4,7 @@ import logging
 import secrets
 import time
 import uuid
+from collections.abc import Callable
 from functools import partial
 from itertools import zip_longest
 from typing import Any
@@ -12,7 +13,7 @@ from darkroom.domain import MAX_SEED, GeneratedImage, Progress
 from darkroom.errors import DeadlineExceeded, EngineError, OutcomeUnknown
 from engines import comfyui_outcome as outcome
 from engines.base import Task
-from engines.comfyui_api import ComfyServer
+from engines.comfyui_api import ComfyServer, Tick
 from engines.comfyui_mapping import Role
 from engines.comfyui_plan import Plan
 from engines.comfyui_run import Entry, Run
@@ -28,14 +29,20 @@ class Drawing:
     """One job. It has one upstream id, from which the ids of all its prompts follow."""
 
     def __init__(
-        self, server: ComfyServer, plan: Plan, task: Task, progress: Progress, *, model: str | None
+        self,
+        server: ComfyServer,
+        plan: Plan,
+        task: Task,
+        progress: Progress,
+        *,
+        choose_model: Callable[[Tick], str | None],
     ) -> None:
-        """`model` is the file to load; None for the one in the workflow."""
+        """`choose_model` gives the file to load, or None for the one in the workflow."""
         self._server = server
         self._plan = plan
         self._task = task
         self._progress = progress
-        self._model = model
+        self._choose_model = choose_model
         self._deadline = time.monotonic() + task.timeout_s
         self._id = task.upstream_id or str(uuid.uuid4())
         self._is_resumed = task.upstream_id is not None
@@ -76,23 +83,17 @@ class Drawing:
             deadline=self._deadline,
             progress=_Part(self._progress, position, calls),
         )
-        entry = self._found(run) if self._is_resumed else None
+        entry = run.resume(self._plan.nodes.samplers) if self._is_resumed else None
         if entry is None:
             if position == 0 and self._is_resumed:
                 # Whatever the earlier attempt queued is lost, and so are its successors.
                 self._is_resumed = False
                 self._id = run.prompt_id = str(uuid.uuid4())
+            run.progress(0.0)
             entry = run.start(self._nodes(position, run), self._plan.nodes.samplers)
         if position == 0:
             self._id = run.prompt_id
         return self._collected(run, entry, position)
-
-    def _found(self, run: Run) -> Entry | None:
-        """The end of a prompt that an earlier attempt queued; None when it is nowhere."""
-        found = run.find()
-        if found is True:
-            return run.resume(self._plan.nodes.samplers)
-        return found or None
 
     def _nodes(self, position: int, run: Run) -> Nodes:
         if self._values is None:
@@ -111,7 +112,7 @@ class Drawing:
             Role.WIDTH: size and size.width,
             Role.HEIGHT: size and size.height,
             Role.COUNT: request.count,
-            Role.MODEL: self._model,
+            Role.MODEL: self._choose_model(run.tick),
         }
         values: dict[Place, Any] = {}
         for role, value in given.items():

@@ -91,11 +91,15 @@ class Run:
         finally:
             socket.close()
 
-    def resume(self, samplers: tuple[str, ...]) -> Entry:
-        """Follow one that an earlier attempt queued, to its end."""
+    def resume(self, samplers: tuple[str, ...]) -> Entry | None:
+        """Follow one that an earlier attempt queued, to its end; None when it is nowhere."""
         self._has_arrived = True
         with _CanceledWith(self):
-            return self._follow(EventSocket(None), Events(self.prompt_id, samplers))
+            self.progress(0.0)
+            found = self.find()
+            if found is True:
+                return self._follow(EventSocket(None), Events(self.prompt_id, samplers))
+            return found or None
 
     def cancel(self) -> None:
         """Stop it on the server, queued or running, and nobody else's. Raises nothing.

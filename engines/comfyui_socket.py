@@ -48,7 +48,9 @@ class EventSocket:
             connection.settimeout(GREETING_TIMEOUT_S)
             connection.recv()
         except (websocket.WebSocketException, OSError, ValueError) as error:
-            logger.info("No events from ComfyUI, its history is asked instead: %s", type(error))
+            logger.info(
+                "No events from ComfyUI, its history is asked instead: %s", type(error).__name__
+            )
             connection.shutdown()
             return cls(None)
         return cls(connection)
@@ -66,7 +68,9 @@ class EventSocket:
             except websocket.WebSocketTimeoutException:
                 return
             except (websocket.WebSocketException, OSError) as error:
-                logger.info("ComfyUI's events ended, its history is asked instead: %s", type(error))
+                logger.info(
+                    "ComfyUI's events ended, its history is asked instead: %s", type(error).__name__
+                )
                 self.close()
                 continue
             events.take(message)

@@ -1,6 +1,5 @@
 """How a run at ComfyUI is followed, found again and stopped, whatever happens to the connection."""
 
-import time
 from collections.abc import Iterator
 from threading import Thread
 from typing import Any
@@ -428,15 +427,12 @@ def test_a_canceled_run_is_interrupted_and_the_next_users_goes_on(
     wait_for(any_comfy.worker.sampling.is_set)
     theirs = any_comfy.queue(a_workflow(), "someone")
 
-    began = time.monotonic()
     stop.now = True
     ours.join()
-    took_s = time.monotonic() - began
     any_comfy.worker.held.clear()
     wait_for(lambda: theirs in any_comfy.floor.history)
 
     assert type(ours.error) is type(reason)
-    assert took_s < 5
     history = any_comfy.floor.history
     assert history[any_comfy.accepted[0]]["status"]["status_str"] == "error"
     assert history[theirs]["status"]["status_str"] == "success"
@@ -529,3 +525,30 @@ def test_canceling_while_the_prompt_is_on_its_way_catches_it_when_it_comes(
     assert isinstance(ours.error, Canceled)
     statuses = [each["status"]["status_str"] for each in any_comfy.floor.history.values()]
     assert "success" not in statuses
+
+
+def test_canceling_at_the_moment_of_going_on_still_stops_the_run(
+    any_comfy: ComfyUIServer,
+) -> None:
+    engine = engine_at(any_comfy)
+    upstream_id = die_during(any_comfy, engine)
+    stop = Stop(Canceled("Stop."))
+    stop.now = True
+
+    with pytest.raises(Canceled):
+        engine.generate(a_task("default", attempt=2, upstream_id=upstream_id), stop)
+
+    wait_for(lambda: upstream_id in any_comfy.floor.history)
+    assert any_comfy.floor.history[upstream_id]["status"]["status_str"] == "error"
+
+
+def test_going_on_asks_for_nothing_that_is_needed_only_to_begin(
+    comfy: ComfyUIServer, engine: ComfyUI
+) -> None:
+    upstream_id = die_during(comfy, engine)
+    comfy.worker.held.clear()
+    comfy.models["checkpoints"] = []
+
+    images = engine.generate(a_task("default", attempt=2, upstream_id=upstream_id), Reports())
+
+    assert len(images) == 1

@@ -224,8 +224,8 @@ class Worker:
                 inputs[name] = results[value[1]]
             else:
                 inputs[name] = value
-        self._check(prompt)
         self._node = node_id
+        self._check(prompt)
         self._state(prompt, node_id, 0.0, 1.0)
         self._to_owner(
             prompt,

@@ -7,7 +7,8 @@ from darkroom.configuration import EngineConfig
 from darkroom.domain import GeneratedImage, Model, Operation, Progress
 from engines.base import Engine, Task
 from engines.catalog import Catalog
-from engines.comfyui_api import Address, ComfyServer, Tick
+from engines.comfyui_address import Address
+from engines.comfyui_api import ComfyServer, Tick
 from engines.comfyui_check import verify
 from engines.comfyui_drawing import Drawing
 from engines.comfyui_errors import ADDRESS_SETTING, EDIT_WORKFLOW_SETTING, WORKFLOW_SETTING

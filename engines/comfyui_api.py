@@ -1,14 +1,14 @@
 """ComfyUI over HTTP: each call of it that we need, and what comes back."""
 
-import base64
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from typing import Any
+from urllib.parse import quote, urlencode
 
 from darkroom.errors import EngineFailed, EngineUnreachable, Misconfigured, OutcomeUnknown
 from engines.answers import Answer
-from engines.comfyui_errors import refused_prompt, transport_error
+from engines.comfyui_address import Address
+from engines.comfyui_errors import ADDRESS_SETTING, refused_prompt, transport_error
 from engines.comfyui_workflow import Nodes
 from engines.http import Form, Http
 
@@ -18,39 +18,6 @@ CALL_TIMEOUT_S = 30.0
 TRANSFER_TIMEOUT_S = 120.0
 
 Tick = Callable[[], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Address:
-    """Where a ComfyUI server is."""
-
-    #: Without a slash at its end.
-    base: str
-    #: `user:password`, for a proxy that asks for them.
-    login: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read a base URL as people paste it. Raises ValueError when it is no web address."""
-        parts = urlsplit(text.strip())
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("it must begin with http:// or https:// and name a host")
-        login, _, host = parts.netloc.rpartition("@")
-        path = parts.path.rstrip("/").removesuffix("/api")
-        return cls(base=f"{parts.scheme}://{host}{path}", login=unquote(login))
-
-    @property
-    def socket(self) -> str:
-        """Where its WebSocket is."""
-        return f"ws{self.base.removeprefix('http')}/ws"
-
-    def headers(self, key: str) -> dict[str, str]:
-        """What signs a call: it has no accounts of its own, a proxy before it may."""
-        if key:
-            return {"Authorization": f"Bearer {key}"}
-        if self.login:
-            return {"Authorization": f"Basic {base64.b64encode(self.login.encode()).decode()}"}
-        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,8 +197,7 @@ class ComfyServer:
 
     def _strange(self) -> Misconfigured:
         return Misconfigured(
-            f"What answers for engine {self.engine!r} is not ComfyUI: correct"
-            " DARKROOM_COMFYUI_BASE_URL."
+            f"What answers for engine {self.engine!r} is not ComfyUI: correct {ADDRESS_SETTING}."
         )
 
 

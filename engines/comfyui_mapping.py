@@ -106,7 +106,7 @@ def _inferred(workflow: Workflow, found: list[Sampler]) -> Iterator[tuple[Role, 
     yield Role.NEGATIVE_PROMPT, [] if set(unwanted) & set(prompt) else unwanted
     yield Role.MODEL, _model(workflow, base)
     yield Role.SEED, _alike(workflow, [each.seed for each in found])
-    yield Role.STEPS, _alike(workflow, [each.steps for each in found])
+    yield Role.STEPS, _alike(workflow, [each.steps for each in found]) if base.steps else []
     yield from _size(workflow, base)
     yield Role.COUNT, _count(workflow, base)
 

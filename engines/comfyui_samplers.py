@@ -35,7 +35,10 @@ def samplers(workflow: Workflow) -> list[Sampler]:
     nearest_first: list[str] = []
     for output in _outputs(workflow):
         nearest_first += [each for each in workflow.upstream(output) if each not in nearest_first]
-    drawing = [each for each in nearest_first if _draws(workflow, each)]
+    # Some add-ons draw on pictures themselves, and have no latent to show for it.
+    drawing = [each for each in nearest_first if _draws(workflow, each)] or [
+        each for each in nearest_first if _has_seed_and_prompt(workflow, each)
+    ]
     found = [_described(workflow, each) for each in drawing]
     return sorted(found, key=lambda each: _depends_on_another(workflow, each, drawing))
 
@@ -57,13 +60,15 @@ def _outputs(workflow: Workflow) -> list[str]:
 
 
 def _draws(workflow: Workflow, node_id: str) -> bool:
-    if workflow.link(node_id, "latent_image") is None:
-        return False
     is_guided = workflow.link(node_id, "guider") is not None
-    return is_guided or (
-        workflow.link(node_id, "positive") is not None
-        and any(key in workflow.inputs(node_id) for key in SEED_KEYS)
+    return workflow.link(node_id, "latent_image") is not None and (
+        is_guided or _has_seed_and_prompt(workflow, node_id)
     )
+
+
+def _has_seed_and_prompt(workflow: Workflow, node_id: str) -> bool:
+    has_seed = any(key in workflow.inputs(node_id) for key in SEED_KEYS)
+    return has_seed and workflow.link(node_id, "positive") is not None
 
 
 def _described(workflow: Workflow, node_id: str) -> Sampler:

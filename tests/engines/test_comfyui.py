@@ -215,6 +215,18 @@ def test_no_call_and_no_handshake_names_an_origin(comfy: ComfyUIServer) -> None:
     assert not any("origin" in call.headers for call in comfy.calls)
 
 
+def test_a_login_in_the_address_signs_calls_and_is_in_none_of_them(
+    comfy: ComfyUIServer,
+) -> None:
+    address = comfy.origin.replace("//", "//me:a%20secret@")
+    engine = ComfyUI(EngineConfig(name="comfyui", base_url=address), Catalog())
+
+    engine.generate(a_task("dream.safetensors"), Reports())
+
+    assert {call.headers["authorization"] for call in comfy.calls} == {"Basic bWU6YSBzZWNyZXQ="}
+    assert not any("secret" in call.path for call in comfy.calls)
+
+
 # Models
 
 

@@ -195,6 +195,26 @@ def test_samplers_that_share_their_steps_leave_them_as_they_are() -> None:
     assert found["seed"] == [("3", "noise_seed"), ("61", "noise_seed")]
 
 
+def test_a_first_pass_of_some_steps_keeps_those_of_the_second_too() -> None:
+    graph = a_second_pass()
+    graph["3"]["inputs"] |= {"start_at_step": 0, "end_at_step": 2}
+
+    assert "steps" not in roles(graph)
+
+
+def test_an_upscaler_that_draws_on_pictures_takes_a_prompt() -> None:
+    graph = a_qwen_edit_workflow()
+    inputs = graph["3"]["inputs"]
+    del inputs["latent_image"]
+    graph["3"] = node("UltimateSDUpscale", image=["9", 0], **inputs)
+    graph["60"]["inputs"]["images"] = ["3", 0]
+
+    found = roles(graph)
+
+    assert found["prompt"] == [("6", "prompt")]
+    assert found["seed"] == [("3", "seed")]
+
+
 def test_nodes_that_are_told_the_size_hear_of_it() -> None:
     graph = a_workflow()
     sizes = {"width": 1024, "height": 1024, "target_width": 1024, "target_height": 1024}

@@ -284,9 +284,13 @@ def assemble(
 
 def _for_edits(engine: EngineConfig, parts: Mapping[str, Any]) -> EngineConfig:
     own_options = {key: value for key, value in parts.get("options", {}).items() if value}
+    inherited = dict(engine.options)
+    if "workflow" in own_options:
+        # It names nodes of the workflow it came with; another's are called otherwise.
+        inherited.pop("workflow_nodes", None)
     return EngineConfig(
         name=engine.name,
         base_url=parts.get("base_url") or engine.base_url,
         api_key=parts.get("api_key") or engine.api_key,
-        options={**engine.options, **own_options},
+        options={**inherited, **own_options},
     )

@@ -326,7 +326,7 @@ MAX_SEED = 2**53 - 1
 class Capabilities:
     """What one model can do. Data, checked in one place: `engines.fitting`."""
 
-    #: The only sizes it draws, or the rule for any size.
+    #: The only sizes it draws, none where it decides itself, or the rule for any size.
     sizes: Sequence[Size] | FreeSizes = FreeSizes()
     max_count: int = 10
     max_prompt_chars: int = 32_000

@@ -96,7 +96,9 @@ def _parameters(request: ImageRequest, model: Model) -> Iterator[_Misfit]:
             value=most,
             remedy=f"{most} are drawn",
         )
-    if request.size is not None:
+    if request.size is not None and not capabilities.sizes:
+        yield _unknown("size", f"{model.id} has no size to choose")
+    elif request.size is not None:
         nearest = nearest_size(request.size, capabilities.sizes)
         if nearest != request.size:
             yield _Misfit(

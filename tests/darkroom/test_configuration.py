@@ -1,6 +1,7 @@
 """From flat values to engines."""
 
 from collections import Counter
+from typing import Any
 
 from darkroom.configuration import FIELDS, EngineConfig, assemble
 
@@ -52,6 +53,17 @@ def test_an_engine_is_reached_for_edits_as_for_generation_unless_said_otherwise(
     assert edits.api_key == "one"
     assert edits.options["api_version"] == "2025-04-01"
     assert config.edit_engines["builtin"] == BUILT_IN
+
+
+def test_the_nodes_of_one_workflow_are_not_looked_for_in_another() -> None:
+    nodes = [{"type": "prompt", "node_ids": ["6"]}]
+    values: dict[str, Any] = {"COMFYUI_WORKFLOW": "{1}", "COMFYUI_WORKFLOW_NODES": nodes}
+
+    alike = assemble(values, BUILT_IN).edit_engines["comfyui"]
+    apart = assemble({**values, "IMAGES_EDIT_COMFYUI_WORKFLOW": "{2}"}, BUILT_IN)
+
+    assert alike.options == {"workflow": "{1}", "workflow_nodes": nodes}
+    assert apart.edit_engines["comfyui"].options == {"workflow": "{2}"}
 
 
 def test_a_driver_from_elsewhere_is_an_engine_too() -> None:

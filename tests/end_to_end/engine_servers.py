@@ -15,12 +15,16 @@ from PIL import Image
 from tests.end_to_end.cluster import Cluster
 from tests.engines.servers import automatic1111_pictures
 from tests.engines.servers.automatic1111 import Automatic1111Server
+from tests.engines.servers.comfyui import ComfyUIServer
 from tests.engines.servers.gemini import GeminiServer
 from tests.engines.servers.openai import OpenAIServer
 
 Colour = tuple[int, int, int]
 
 RED: Colour = (255, 0, 0)
+
+#: What the proxy before ComfyUI asks its callers for.
+TOKEN = "token-of-the-proxy-0123456789"
 
 #: What AUTOMATIC1111 asks its callers for.
 PASSWORD = "anna:correct-horse-battery"
@@ -32,13 +36,20 @@ class Servers:
 
     openai: OpenAIServer
     gemini: GeminiServer
+    comfyui: ComfyUIServer
     automatic1111: Automatic1111Server
 
     @property
     def secrets(self) -> list[str]:
         """What must never be seen anywhere."""
         basic = base64.b64encode(PASSWORD.encode()).decode()
-        return [self.openai.key, self.gemini.key, PASSWORD.partition(":")[2], basic]
+        return [
+            self.openai.key,
+            self.gemini.key,
+            self.comfyui.key,
+            PASSWORD.partition(":")[2],
+            basic,
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +110,16 @@ SUBJECTS = (
         colour=_of_prompt,
     ),
     Subject(
+        engine="comfyui",
+        model="dream.safetensors",
+        size="128x96",
+        misfit="100x100",
+        nearest="104x104",
+        tells_seed=True,
+        obeys_mask=True,
+        colour=None,
+    ),
+    Subject(
         engine="automatic1111",
         model="dreamscape",
         size="128x96",
@@ -117,6 +138,7 @@ def all_engines(folder: Path, **settings: Any) -> Iterator[tuple[Cluster, Server
     with (
         OpenAIServer() as openai,
         GeminiServer() as gemini,
+        ComfyUIServer(key=TOKEN) as comfyui,
         Automatic1111Server(auth=PASSWORD) as automatic1111,
         Cluster(folder, no_proxy="127.0.0.1", **settings) as cluster,
     ):
@@ -128,12 +150,17 @@ def all_engines(folder: Path, **settings: Any) -> Iterator[tuple[Cluster, Server
                 "IMAGES_OPENAI_API_KEY": openai.key,
                 "IMAGES_GEMINI_API_BASE_URL": gemini.url,
                 "IMAGES_GEMINI_API_KEY": gemini.key,
+                "COMFYUI_BASE_URL": comfyui.origin,
+                "COMFYUI_API_KEY": TOKEN,
                 "AUTOMATIC1111_BASE_URL": automatic1111.url,
                 "AUTOMATIC1111_API_AUTH": PASSWORD,
             },
         )
         assert answer.status_code == 200, answer.text
-        yield cluster, Servers(openai=openai, gemini=gemini, automatic1111=automatic1111)
+        yield (
+            cluster,
+            Servers(openai=openai, gemini=gemini, comfyui=comfyui, automatic1111=automatic1111),
+        )
 
 
 def pictures(cluster: Cluster, answer: requests.Response) -> list[Image.Image]:

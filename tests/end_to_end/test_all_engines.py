@@ -77,18 +77,16 @@ def test_a_size_it_cannot_draw_becomes_the_nearest_and_is_said(
 )
 def test_the_same_seed_makes_the_same_picture(cluster: Cluster, subject: Subject) -> None:
     asked: dict[str, Any] = {"model": subject.full_id, "size": subject.size, "n": 2}
-    first = details(cluster, cluster.generate(**asked))
-    seed = first["images"][0]["seed"]
+    first = cluster.generate(**asked)
+    seeds = [each["seed"] for each in details(cluster, first)["images"]]
 
-    again = details(cluster, cluster.generate(**asked, seed=seed))
+    again = cluster.generate(**asked, seed=seeds[0])
 
-    assert seed is not None
-    assert [each["seed"] for each in again["images"]] == [each["seed"] for each in first["images"]]
-    files = [
-        [cluster.call("GET", each["url"]).content for each in job["images"]]
-        for job in (first, again)
-    ]
-    assert files[0] == files[1]
+    assert None not in seeds
+    assert [each["seed"] for each in details(cluster, again)["images"]] == seeds
+    # The files differ where they hold the moment or the workflow they were made with.
+    pixels = [[each.tobytes() for each in pictures(cluster, one)] for one in (first, again)]
+    assert pixels[0] == pixels[1]
 
 
 @every_engine
@@ -135,10 +133,11 @@ def test_what_engines_let_slip_is_seen_nowhere(cluster: Cluster, servers: Server
     servers.openai.fail("leaky")
     servers.gemini.fail("leaky")
     servers.automatic1111.fail("leaky", "leaky", "leaky")
+    # The file of that checkpoint is broken, and ComfyUI tells where it is.
+    models = ["openai/gpt-image-1.5", "gemini/gemini-2.5-flash-image", "automatic1111/dreamscape"]
     jobs = [
-        cluster.finished(cluster.submit(model=subject.full_id, size=subject.size))
-        for subject in SUBJECTS
-        if subject.engine != "builtin"
+        cluster.finished(cluster.submit(model=each))
+        for each in (*models, "comfyui/corrupt.safetensors")
     ]
 
     assert {each["status"] for each in jobs} == {"failed"}

@@ -1,6 +1,7 @@
 """Things the tests of engines need; a test names only what matters to it."""
 
 import io
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from PIL import Image
 from darkroom.configuration import EngineConfig, ImagesConfig, assemble
 from darkroom.domain import ImageRequest, InputImage, Size
 from engines.base import Task
+from tests.engines.servers.comfyui import ComfyUIServer
 from tests.engines.servers.openai import OpenAIServer
 
 
@@ -53,6 +55,10 @@ def openai_config(server: OpenAIServer, **options: Any) -> EngineConfig:
     return EngineConfig(name="openai", base_url=server.url, api_key=server.key, options=options)
 
 
+def comfyui_config(server: ComfyUIServer, **options: Any) -> EngineConfig:
+    return EngineConfig(name="comfyui", base_url=server.origin, api_key=server.key, options=options)
+
+
 def images_config(*, builtin: bool = True, **values: Any) -> ImagesConfig:
     """What an admin configured, by Open WebUI's names."""
     built_in = EngineConfig(name="builtin", options={"enabled": builtin})
@@ -81,6 +87,14 @@ class Reports:
             self.previews.append(preview)
         self.upstream_id = upstream_id or self.upstream_id
         self._until()
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    """Wait until it holds, and fail when it never does."""
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until, "it never came to that"
+        time.sleep(0.005)
 
 
 def opened(data: bytes) -> Image.Image:

@@ -9,6 +9,7 @@ from engines.gemini import Gemini
 from engines.openai_images import OpenAIImages
 from tests.engines.builders import openai_config
 from tests.engines.gemini_builders import gemini_for
+from tests.engines.servers.comfyui import ComfyUIServer
 from tests.engines.servers.gemini import GeminiServer
 from tests.engines.servers.openai import OpenAIServer
 
@@ -28,6 +29,12 @@ def catalog() -> Catalog:
 @pytest.fixture
 def server() -> Iterator[OpenAIServer]:
     with OpenAIServer() as server:
+        yield server
+
+
+@pytest.fixture
+def comfy() -> Iterator[ComfyUIServer]:
+    with ComfyUIServer() as server:
         yield server
 
 

@@ -24,10 +24,12 @@ from engines.automatic1111 import Automatic1111
 from engines.base import Engine
 from engines.builtin import BuiltinEngine
 from engines.catalog import Catalog
+from engines.comfyui import ComfyUI
 from engines.fitting import fit
 from engines.gemini import Gemini
 from engines.openai_images import OpenAIImages
 from tests.engines.servers.automatic1111 import Automatic1111Server
+from tests.engines.servers.comfyui import ComfyUIServer
 from tests.engines.servers.gemini import GeminiServer
 from tests.engines.servers.openai import OpenAIServer
 from tests.engines.servers.stand_in import StandIn
@@ -116,6 +118,15 @@ FAMILIES = (
     _gemini("`gemini/gemini-3.1-flash-…`, nano-banana", "gemini-3.1-flash-image"),
     _gemini("`gemini/gemini-2.5-flash-image`", "gemini-2.5-flash-image"),
     _gemini("`gemini/imagen-4…`", "imagen-4.0-generate-001"),
+    Family(
+        label="`comfyui/<checkpoint>`, default workflows",
+        engine=ComfyUI,
+        model="default",
+        server=lambda step_s: ComfyUIServer(step_s=step_s),
+        configuration=lambda server, _: {"base_url": server.origin},
+        previews=True,
+        stops=True,
+    ),
     Family(
         label="`automatic1111/<checkpoint>`",
         engine=Automatic1111,

@@ -21,6 +21,13 @@ def model(name: str) -> Model:
     return Catalog().model("builtin" if name == "placeholder" else "openai", name)
 
 
+def test_a_model_that_decides_the_size_itself_says_so() -> None:
+    fitted = fit(a_request(size=Size(512, 512)), a_model(sizes=()))
+
+    assert fitted.request.size is None
+    assert fitted.warnings == ("size: painter has no size to choose; it was left out.",)
+
+
 #: Model, what was asked, what is asked of the engine, and the field each warning begins with.
 MISFITS: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
     ("gpt-image-2", {"steps": 30}, {"steps": None}, ["steps"]),

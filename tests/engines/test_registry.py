@@ -221,7 +221,7 @@ def test_an_engine_that_is_not_enabled_is_refused_by_name(engine: str, words: st
     ("values", "words"),
     [
         ({"IMAGE_GENERATION_ENGINE": "openai"}, "DARKROOM_IMAGES_OPENAI_API_KEY"),
-        ({"IMAGE_GENERATION_ENGINE": "comfyui"}, "No driver for engine 'comfyui'"),
+        ({"IMAGE_GENERATION_ENGINE": "comfyui"}, "engine 'comfyui'|DARKROOM_COMFYUI"),
         ({"IMAGE_GENERATION_ENGINE": "typo"}, "DARKROOM_IMAGE_GENERATION_ENGINE"),
         ({"builtin": False}, "DARKROOM_ENABLE_BUILTIN"),
     ],

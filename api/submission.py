@@ -184,8 +184,8 @@ def _refuse_too_many(count: int, most: int) -> None:
 
 
 def _request(order: Order, purpose: Purpose, model: Model) -> ImageRequest:
-    size = order.size or purpose.size or AUTO
     # A default that this model cannot use is none; only what the caller asked for is warned about.
+    size = order.size or (purpose.size if model.capabilities.sizes else None) or AUTO
     steps = order.steps or (purpose.steps if model.capabilities.max_steps else None)
     return ImageRequest(
         prompt=order.prompt,

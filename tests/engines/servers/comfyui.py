@@ -173,6 +173,9 @@ class _Handler(Handler):
         origin = call.headers.get("origin")
         if server.is_away:
             self.hang_up()
+        elif len(call.body) < int(call.headers.get("content-length") or 0):
+            # Whoever asked left in the middle of it.
+            self.close_connection = True
         elif origin is not None and not origin.endswith(f"//{call.headers['host']}"):
             self.reply(403, b"", "")
         elif server.key and call.headers.get("authorization") != f"Bearer {server.key}":

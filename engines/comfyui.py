@@ -132,6 +132,6 @@ def _pasted(config: EngineConfig) -> tuple[Plan | None, str | None]:
         return (None if workflow is None else Plan.of(workflow, listed)), None
     except UnusableWorkflow as error:
         return None, (
-            f"Engine {config.name!r} cannot use its workflow, {error}; correct {WORKFLOW_SETTING}"
-            f" (for edits {EDIT_WORKFLOW_SETTING})."
+            f"Engine {config.name!r} cannot use its workflow, because {error}; correct"
+            f" {WORKFLOW_SETTING} (for edits {EDIT_WORKFLOW_SETTING})."
         )

@@ -233,5 +233,6 @@ def _node_ids(value: Any) -> list[str]:
 def _key(workflow: Workflow, node_id: str, role: Role, given: Any) -> str:
     """The input that is meant: Open WebUI fills in `text` where nobody chose one."""
     inputs = workflow.inputs(node_id)
-    candidates = [given, *KEYS[role], *VALUE_KEYS]
-    return next((each for each in candidates if each in inputs), str(given or KEYS[role][0]))
+    wanted = given if isinstance(given, str) and given else KEYS[role][0]
+    candidates = [wanted, *KEYS[role], *VALUE_KEYS]
+    return next((each for each in candidates if each in inputs), wanted)

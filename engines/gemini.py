@@ -11,6 +11,7 @@ from darkroom.configuration import EngineConfig
 from darkroom.domain import GeneratedImage, ImageRequest, Model, Operation, Progress
 from darkroom.errors import EngineError, EngineUnreachable, OutcomeUnknown
 from engines.base import Engine, Task
+from engines.calls import one_after_another
 from engines.catalog import IMAGEN, Catalog
 from engines.gemini_address import Address
 from engines.gemini_answers import field, items_of, read_pictures, text_of
@@ -98,26 +99,12 @@ class Gemini(Engine):
         When a later call fails, the pictures of the earlier ones are returned: they are paid for.
         """
         deadline = time.monotonic() + task.timeout_s
-        images: list[GeneratedImage] = []
-        calls = batches(self._method_for(task.model), task.request)
-        for position, request in enumerate(calls):
-            if len(images) >= task.request.count:
-                break
-            try:
-                progress(position / len(calls))
-                images += self._draw(task, request, progress, deadline)
-            except EngineError as error:
-                if not images:
-                    raise
-                logger.warning(
-                    "Job %s keeps %d of %d pictures: %s",
-                    task.job_id,
-                    len(images),
-                    task.request.count,
-                    error.detail,
-                )
-                break
-        return images[: task.request.count]
+        return one_after_another(
+            task,
+            batches(self._method_for(task.model), task.request),
+            lambda request: self._draw(task, request, progress, deadline),
+            progress,
+        )
 
     def _draw(
         self, task: Task, request: ImageRequest, progress: Progress, deadline: float

@@ -8,14 +8,13 @@ from darkroom.domain import Model
 from darkroom.errors import (
     EngineBusy,
     EngineError,
-    EngineFailed,
     Misconfigured,
     ModelNotOffered,
-    OutcomeUnknown,
     QuotaExhausted,
     RequestRejected,
 )
 from engines.answers import Answer
+from engines.calls import error_by_status
 from engines.gemini_answers import field, items_of, text_of, word
 from engines.scrubbing import Scrubber
 
@@ -142,30 +141,15 @@ def _by_status(
                 upstream_status=status,
                 retry_after_s=problem.retry_after_s,
             )
-        case _ if status in {408, 499} or status >= 500:
-            return OutcomeUnknown(
-                f"{name} failed with status {status}. The pictures may have been drawn, and"
-                f" charged; ask again only if that is acceptable.{said}",
-                upstream_status=status,
-            )
-        case _ if status >= 400:
-            return RequestRejected(
-                f"{name} refused the request (status {status}): change it.{said}",
-                upstream_status=status,
-                param=problem.param,
-            )
-        case _ if status >= 300:
-            return Misconfigured(
-                f"{name} redirects to another address: set {ADDRESS_SETTING} to that one.",
-                upstream_status=status,
-            )
-        case _ if answer.is_web_page:
-            return Misconfigured(
-                f"{name} answered with a web page: correct {ADDRESS_SETTING}.",
-                upstream_status=status,
-            )
         case _:
-            return EngineFailed(f"{name} answered without a picture.{said}", upstream_status=status)
+            return error_by_status(
+                answer,
+                name,
+                status=status,
+                said=said,
+                param=problem.param,
+                address_setting=ADDRESS_SETTING,
+            )
 
 
 def _status(code: Any, answer: Answer) -> int:

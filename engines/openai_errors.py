@@ -12,7 +12,6 @@ from darkroom.errors import (
     ContentRefused,
     EngineBusy,
     EngineError,
-    EngineFailed,
     Misconfigured,
     ModelNotOffered,
     OutcomeUnknown,
@@ -20,6 +19,7 @@ from darkroom.errors import (
     RequestRejected,
 )
 from engines.answers import Answer
+from engines.calls import error_by_status
 from engines.events import Event
 from engines.scrubbing import Scrubber
 
@@ -225,30 +225,15 @@ def _by_status(answer: Answer, name: str, said: str, param: str | None) -> Engin
                 upstream_status=status,
                 retry_after_s=answer.retry_after_s,
             )
-        case _ if status == 408 or status >= 500:
-            return OutcomeUnknown(
-                f"{name} failed with status {status}. The pictures may have been drawn, and"
-                f" charged; ask again only if that is acceptable.{said}",
-                upstream_status=status,
-            )
-        case _ if status >= 400:
-            return RequestRejected(
-                f"{name} refused the request (status {status}): change it.{said}",
-                upstream_status=status,
-                param=param,
-            )
-        case _ if status >= 300:
-            return Misconfigured(
-                f"{name} redirects to another address: set {ADDRESS_SETTING} to that one.",
-                upstream_status=status,
-            )
-        case _ if answer.is_web_page:
-            return Misconfigured(
-                f"{name} answered with a web page: correct {ADDRESS_SETTING}.",
-                upstream_status=status,
-            )
         case _:
-            return EngineFailed(f"{name} answered without pictures.{said}", upstream_status=status)
+            return error_by_status(
+                answer,
+                name,
+                status=status,
+                said=said,
+                param=param,
+                address_setting=ADDRESS_SETTING,
+            )
 
 
 def _no_model(name: str, model: Model | None) -> str:

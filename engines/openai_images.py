@@ -11,6 +11,7 @@ from darkroom.domain import GeneratedImage, ImageRequest, Model, Operation, Prog
 from darkroom.errors import EngineError, EngineUnreachable, OutcomeUnknown
 from engines.answers import Answer
 from engines.base import Engine, Task
+from engines.calls import one_after_another
 from engines.catalog import Catalog
 from engines.http import Form, Http
 from engines.openai_address import Address
@@ -109,24 +110,12 @@ class OpenAIImages(Engine):
         """
         deadline = time.monotonic() + task.timeout_s
         files = _files(task)
-        images: list[GeneratedImage] = []
-        calls = _split(task.model, task.request)
-        for position, request in enumerate(calls):
-            try:
-                progress(position / len(calls))
-                images += self._draw(task, request, files, progress, deadline)
-            except EngineError as error:
-                if not images:
-                    raise
-                logger.warning(
-                    "Job %s keeps %d of %d pictures: %s",
-                    task.job_id,
-                    len(images),
-                    task.request.count,
-                    error.detail,
-                )
-                break
-        return images
+        return one_after_another(
+            task,
+            _split(task.model, task.request),
+            lambda request: self._draw(task, request, files, progress, deadline),
+            progress,
+        )
 
     def _draw(
         self,

@@ -130,17 +130,21 @@ def test_callers_who_ask_at_the_same_time_get_their_own_pictures(cluster: Cluste
 
 
 def test_what_engines_let_slip_is_seen_nowhere(cluster: Cluster, servers: Servers) -> None:
-    servers.openai.fail("leaky")
-    servers.gemini.fail("leaky")
-    servers.automatic1111.fail("leaky", "leaky", "leaky")
+    # Each is asked twice: with a wait, and without one.
+    servers.openai.fail("leaky", "leaky")
+    servers.gemini.fail("leaky", "leaky")
+    servers.automatic1111.fail(*["leaky"] * 6)
     # The file of that checkpoint is broken, and ComfyUI tells where it is.
     models = ["openai/gpt-image-1.5", "gemini/gemini-2.5-flash-image", "automatic1111/dreamscape"]
-    jobs = [
-        cluster.finished(cluster.submit(model=each))
-        for each in (*models, "comfyui/corrupt.safetensors")
-    ]
+    models.append("comfyui/corrupt.safetensors")
 
+    answers = [cluster.generate(model=each) for each in models]
+    jobs = [cluster.finished(cluster.submit(model=each)) for each in models]
+
+    assert {each.status_code for each in answers} == {400}
     assert {each["status"] for each in jobs} == {"failed"}
+    pages = ["/api/v1/engines/", "/metrics", "/ready", "/api/images/config", "/api/v1/jobs"]
+    answers += [cluster.call("GET", each) for each in pages]
     database = sqlite3.connect(cluster.folder / "data" / "darkroom.db")
     rows = "\n".join(
         str(row)
@@ -149,7 +153,7 @@ def test_what_engines_let_slip_is_seen_nowhere(cluster: Cluster, servers: Server
     )
     database.close()
     logs = "\n".join(each.read_text() for each in cluster.folder.glob("*.log"))
-    seen = f"{jobs}\n{rows}\n{logs}"
+    seen = "\n".join([str(jobs), rows, logs, *(each.text for each in answers)])
     for slip in (*servers.secrets, "/home/", "/srv/", "main.py", "Traceback"):
         assert slip not in seen, slip
 

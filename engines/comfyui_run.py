@@ -228,14 +228,11 @@ class Run:
 
     def _mind_the_time(self) -> None:
         if time.monotonic() > self.deadline:
-            raise _TimeOver(
+            self.cancel()
+            raise EngineFailed(
                 f"Engine {self.server.engine!r} did not finish in time, and the run was canceled:"
                 " ask for less, or allow more time with DARKROOM_JOB_TIMEOUT_S."
             )
-
-
-class _TimeOver(EngineFailed):
-    """The run took longer than it may."""
 
 
 class _CanceledWith:
@@ -248,5 +245,5 @@ class _CanceledWith:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and issubclass(kind, Canceled | DeadlineExceeded | _TimeOver):
+        if kind is not None and issubclass(kind, Canceled | DeadlineExceeded):
             self._run.cancel()

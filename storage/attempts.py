@@ -5,6 +5,7 @@ write names it. A worker whose lease ran out, and whose job went on without it, 
 Each attempt is kept as a row of its own, with what came of it.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
@@ -162,9 +163,12 @@ class Attempts:
         self, held: Job, *, progress: float | None = None, upstream_id: str | None = None
     ) -> None:
         """Keep what the engine reports; an upstream id only whole, or the run could not be found
-        by it. Raises LeaseLost when the job is not ours any more."""
+        by it, and a share that is not a number tells nothing.
+
+        Raises LeaseLost when the job is not ours any more.
+        """
         values: dict[str, Any] = {"revision": jobs.c.revision + 1}
-        if progress is not None:
+        if progress is not None and not math.isnan(progress):
             values["progress"] = min(max(progress, 0.0), 1.0)
         if upstream_id is not None and _fits(upstream_id):
             values["upstream_id"] = upstream_id

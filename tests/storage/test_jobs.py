@@ -277,6 +277,16 @@ def test_progress_stays_between_nothing_and_all(
     assert storage.jobs.get(job.id).progress == kept
 
 
+def test_progress_that_is_not_a_number_is_no_news(storage: Storage, owner_id: str) -> None:
+    job = running(storage, owner_id)
+    storage.attempts.note(job, progress=0.5)
+
+    storage.attempts.note(job, progress=float("nan"), upstream_id="run-7")
+
+    noted = storage.jobs.get(job.id)
+    assert (noted.progress, noted.upstream_id) == (0.5, "run-7")
+
+
 def test_a_note_of_nothing_still_asks_whose_the_job_is(storage: Storage, owner_id: str) -> None:
     job = running(storage, owner_id)
 

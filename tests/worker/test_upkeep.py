@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from darkroom.domain import Job, JobStatus
+from darkroom.errors import Unavailable
 from storage import Storage
 from tests.worker.doubles import (
     PATIENT,
@@ -312,6 +313,18 @@ def test_leases_are_given_time_when_the_database_goes_away_while_files_are_delet
     trusting.round()
 
     assert storage.jobs.get(job.id) == job
+
+
+def test_a_database_that_goes_away_is_no_file_that_cannot_be_deleted(
+    storage: Storage, lose: Callable[..., Job], database: OutageDatabase
+) -> None:
+    job = lose()
+    storage.gallery.keep(job, [a_picture()])
+    storage.attempts.hand_back(job)
+    database.dies_next = True
+
+    with pytest.raises(Unavailable, match="database"):
+        storage.gallery.release_abandoned()
 
 
 @pytest.fixture

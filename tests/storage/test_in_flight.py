@@ -94,3 +94,20 @@ def test_claims_at_the_same_moment_pass_no_limit(storage: Storage, owner_id: str
     at_once(claim)
 
     assert len(claimed) == 1
+
+
+def test_a_batch_gets_a_turn_however_busy_the_other_lane_is(
+    storage: Storage, owner_id: str
+) -> None:
+    batch = queued(storage, owner_id, lane=Lane.BATCH)
+
+    for _ in range(300):
+        queued(storage, owner_id, lane=Lane.INTERACTIVE)
+        [next_id] = sent(storage, in_flight=1)
+        if next_id == batch.id:
+            return
+        held = storage.attempts.claim(next_id, worker="w1", lease_s=30, in_flight=ONE)
+        assert held is not None
+        assert storage.attempts.cancel_held(storage.jobs.request_cancel(held.id))
+
+    pytest.fail("it never got one")

@@ -4,10 +4,11 @@ Their files are in the store before the job is accepted, and a row for each hold
 rows name the id the job will have, so that those of a call that died half way are found by it.
 """
 
+import time
 from collections.abc import Collection
 
 import structlog
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, literal, or_, select, tuple_
 
 from darkroom.domain import ImageRequest, InputImage, Job, JobStatus, Size
 from darkroom.errors import EngineFailed, FileStoreUnavailable, NotFound
@@ -32,6 +33,8 @@ class Inputs:
     def __init__(self, database: Database, store: Files) -> None:
         self._database = database
         self._contents = Contents(store)
+        #: The last one that was let go of, or tried, while there are more behind it.
+        self._released: tuple[str, str] | None = None
 
     def keep(self, job_id: str, pictures: Collection[InputImage]) -> None:
         """Hold pictures for the job that will have this id. Raises Unavailable."""
@@ -81,8 +84,12 @@ class Inputs:
         mask = None if request.mask is None else self._read(request.mask).data
         return tuple(pictures), mask
 
-    def release(self, *, most: int = 100) -> None:
-        """Let go of pictures that no job will need, a batch at a time."""
+    def release(self, *, within_s: float = 2.0, most: int = 100) -> None:
+        """Let go of pictures that no job will need, for about so long and at most so many.
+
+        Called again, it goes on behind the last one; after the end it begins anew.
+        """
+        until = time.monotonic() + within_s
         ended = (JobStatus.FAILED, JobStatus.CANCELED)
         query = (
             select(job_inputs.c.job_id, job_inputs.c.file_key)
@@ -95,16 +102,26 @@ class Inputs:
                     & (job_inputs.c.created_at < epoch_now() - ACCEPTED_WITHIN_S),
                 )
             )
+            .order_by(job_inputs.c.job_id, job_inputs.c.file_key)
             .limit(most)
         )
+        if self._released is not None:
+            # Those that cannot be deleted would come again and again, before all others.
+            place = tuple_(job_inputs.c.job_id, job_inputs.c.file_key)
+            query = query.where(place > tuple_(*map(literal, self._released)))
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
         for job_id, key in rows:
+            if time.monotonic() > until:
+                return
+            self._released = (job_id, key)
             try:
                 self._release(job_id, key)
             except FileStoreUnavailable as error:
                 # One file that cannot be deleted must not keep the others.
                 log.warning("input not deleted", job_id=job_id, reason=error.detail)
+        if len(rows) < most:
+            self._released = None
 
     def _release(self, job_id: str, key: str) -> None:
         with self._database.writing() as connection:

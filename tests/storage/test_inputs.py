@@ -366,3 +366,36 @@ def test_a_picture_whose_file_is_gone_fails_with_the_next_step(
 
     with pytest.raises(EngineFailed, match="send the request again"):
         storage.inputs.load(job.request)
+
+
+def test_a_batch_that_cannot_be_deleted_does_not_keep_those_behind_it(
+    storage: Storage, owner_id: str
+) -> None:
+    pictures = [an_input(color) for color in ("red", "blue", "green", "black")]
+    for each in pictures:
+        failed(storage, edit(storage, owner_id, each), age_s=RETRYABLE_FOR_S + 1)
+    stuck = set(sorted_by_row(storage)[:2])
+    inputs = Inputs(storage.database, BrokenFiles(storage.files, stuck=stuck))
+
+    for _ in range(2):
+        inputs.release(most=2)
+
+    assert set(hashes(storage)) == stuck
+
+
+def test_letting_go_ends_in_time_and_goes_on_the_next_time(storage: Storage, owner_id: str) -> None:
+    for color in ("red", "blue", "green"):
+        failed(storage, edit(storage, owner_id, an_input(color)), age_s=RETRYABLE_FOR_S + 1)
+
+    storage.inputs.release(within_s=-1)
+    assert rows(storage) == 6
+
+    storage.inputs.release()
+    assert rows(storage) == 0
+
+
+def sorted_by_row(storage: Storage) -> list[str]:
+    """The files in the order in which they are let go of."""
+    query = select(job_inputs.c.file_key).order_by(job_inputs.c.job_id, job_inputs.c.file_key)
+    with storage.database.reading() as connection:
+        return list(connection.scalars(query))

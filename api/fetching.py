@@ -64,7 +64,7 @@ class Fetcher:
                     location = response.get_redirect_location()
                     if not location:
                         return self._read(response, deadline)
-                    url = urljoin(url, location)
+                    url = _joined(url, location)
         raise CannotFetch("it redirects too often")
 
     @contextmanager
@@ -172,6 +172,13 @@ class _Deadline:
         self._timer.cancel()
         for each in self._sockets:
             each.close()
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise CannotFetch("it is no URL") from None
 
 
 def _refuse_odd(url: str) -> None:

@@ -34,7 +34,7 @@ def list_models(asked: str | None, services: Services) -> tuple[list[dict[str, A
         for operation, view in zip(Operation, views, strict=True)
     }
     models = can[Operation.EDIT] | can[Operation.GENERATE]
-    ordered = [*can[Operation.GENERATE], *(can[Operation.EDIT].keys() - can[Operation.GENERATE])]
+    ordered = dict.fromkeys([*can[Operation.GENERATE], *can[Operation.EDIT]])
     return [
         _view(models[each], operations=[one for one in Operation if each in can[one]])
         for each in ordered

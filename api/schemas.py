@@ -550,7 +550,9 @@ class _ConfigSchema(Schema):
 
     @pre_load
     def _without_what_was_only_shown(self, data: Any, **_: Any) -> Any:
-        return {key: data[key] for key in data if key != "engines"} if data else data
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if key != "engines"}
 
 
 #: Open WebUI's flat images configuration; every field may be left out of an update.

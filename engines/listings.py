@@ -54,7 +54,6 @@ class Listings:
         stale = [each for each in engines if not self._of(each).is_fresh]
         if stale:
             with ThreadPoolExecutor(max_workers=len(stale), thread_name_prefix="listing") as pool:
-                # Reading the results lets pass what a driver did not mean to raise.
                 list(pool.map(self._ask, stale))
 
     def problem(self, engine: Engine) -> str | None:
@@ -76,4 +75,10 @@ class Listings:
                 # What it said before is still the best guess.
                 listing.problem = error.detail
                 logger.warning("Models not listed: %s", error.detail)
-            listing.asked_at = time.monotonic()
+            except Exception:
+                # A driver from elsewhere must not fail the requests that are for others.
+                name = engine.config.name
+                listing.problem = f"The driver of engine {name!r} broke while it listed its models."
+                logger.exception("The driver of engine %r broke while it listed its models", name)
+            finally:
+                listing.asked_at = time.monotonic()

@@ -66,7 +66,8 @@ class Registry:
             raise Misconfigured(f"No driver for engine {name!r} is installed; there are {known}.")
         try:
             driver: type[Engine] = found.load()
-        except (ImportError, AttributeError) as error:
+        except Exception as error:
+            # One from elsewhere may raise anything, and must not keep the others from work.
             logger.exception("The driver of engine %r cannot be imported", name)
             raise Misconfigured(
                 f"The driver of engine {name!r} cannot be imported: install it again."

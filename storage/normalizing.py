@@ -118,7 +118,9 @@ def _tells_place(image: Image.Image) -> bool:
     except DAMAGED:
         # Who knows what others can read in it.
         has_place = True
-    return has_place or XMP_PLACE in image.info.get("xmp", b"")
+    xmp = image.info.get("xmp", b"")
+    # Text of that name is no XMP of a camera's, and who knows what it says.
+    return has_place or not isinstance(xmp, bytes) or XMP_PLACE in xmp
 
 
 def _decoded(image: Image.Image) -> Image.Image:
@@ -128,6 +130,9 @@ def _decoded(image: Image.Image) -> Image.Image:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
         raise InvalidPicture("The picture is broken.") from error
+    if isinstance(image.info.get("transparency"), str):
+        # A text of that name, beside the pixels.
+        del image.info["transparency"]
     upright = image.copy() if turn is None else image.transpose(turn)
     if upright.mode in DEEP_MODES:
         return upright.convert("I").point(lambda value: value * (1 / 257)).convert("L")

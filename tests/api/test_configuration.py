@@ -102,3 +102,8 @@ def test_verify_knows_which_engines_there_are(admin: Caller) -> None:
     answer = admin.post("/api/images/verify", json={"engine": "nothing-like-it"})
 
     assert (answer.status_code, answer.json["param"]) == (400, "engine")
+
+
+@pytest.mark.parametrize("body", [[1], ["engines"], 5, "abc", True])
+def test_a_body_that_is_no_object_is_refused(admin: Caller, body: object) -> None:
+    assert admin.post(UPDATE, json=body).status_code == 400

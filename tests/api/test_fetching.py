@@ -33,6 +33,8 @@ class Files(Handler):
                 self.reply(200, bytes(200_000), "image/png")
             case "/loop":
                 self.reply(302, b"", "", {"Location": "/loop"})
+            case "/odd":
+                self.reply(302, b"", "", {"Location": "http://["})
             case "/to":
                 self.reply(302, b"", "", {"Location": self.path.partition("?")[2]})
             case _:
@@ -320,6 +322,7 @@ def test_no_redirect_leads_to_a_private_host(
         ("/large", "larger than"),
         ("/loop", "redirects too often"),
         ("/to?ftp://example.org/a", "only http and https"),
+        ("/odd", "no URL"),
         ("/to?file:///etc/passwd", "only http and https"),
         ("/to?http://user:word@example.org/", "user name"),
     ],

@@ -122,3 +122,23 @@ def test_an_engine_that_was_configured_anew_is_asked_anew() -> None:
     listings.refresh([Painter(["old"])])
 
     assert names(listings, Painter()) == ["known"]
+
+
+def test_a_driver_that_breaks_is_no_matter_of_the_others() -> None:
+    class Broken(Painter):
+        def list_models(self) -> Sequence[Model]:
+            super().list_models()
+            raise RuntimeError("secret words")
+
+    broken, painter, listings = Broken(), Painter(), Listings()
+
+    for _ in range(2):
+        listings.refresh([broken, painter])
+
+    assert names(listings, painter) == ["new"]
+    assert names(listings, broken) == ["known"]
+    assert broken.asked == 1
+    problem = listings.problem(broken)
+    assert problem is not None
+    assert "broke" in problem
+    assert "secret" not in problem

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from PIL import ExifTags, Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from darkroom.domain import InputImage, Size
 from darkroom.errors import InvalidPicture
@@ -296,3 +297,13 @@ class TestMask:
     def test_what_is_no_picture_is_refused(self) -> None:
         with pytest.raises(InvalidPicture):
             normalize_mask(b"<svg/>", SIZE)
+
+
+@pytest.mark.parametrize("name", ["xmp", "transparency", "icc_profile"])
+def test_a_text_that_is_called_like_metadata_does_no_harm(name: str) -> None:
+    notes = PngInfo()
+    notes.add_text(name, "anything")
+    data = saved(Image.new("L", (40, 20), 255), pnginfo=notes)
+
+    assert normalize(data).size == SIZE
+    assert normalize_mask(data, SIZE).size == SIZE

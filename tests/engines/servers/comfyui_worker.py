@@ -209,14 +209,16 @@ class Worker:
         node = prompt.graph[node_id]
         key = signatures[node_id]
         kind = node["class_type"]
-        if key in self._cache:
+        # A restart may empty it at any moment.
+        cached = self._cache.get(key)
+        if cached is not None:
             if key in self._shown and node_id not in outputs:
                 # The names of the first time, whether the files are still there or not.
                 shown = self._shown[key]
                 if prompt.client_id or not self.outputs_need_client_id:
                     outputs[node_id] = shown
                 self._executed(prompt, node_id, shown)
-            return self._cache[key]
+            return cached
         inputs = {}
         for name, value in node["inputs"].items():
             if isinstance(value, list):
@@ -235,7 +237,7 @@ class Worker:
         painter = Painter(
             lambda name: self._open_input(name), lambda *step: self._step(prompt, node_id, *step)
         )
-        self._cache[key] = painter.compute(kind, inputs)
+        computed = self._cache[key] = painter.compute(kind, inputs)
         if KINDS[kind].is_output:
             shown = self._shown[key] = self._show(prompt, kind, inputs)
             outputs.update({node_id: shown} if shown else {})
@@ -243,7 +245,7 @@ class Worker:
                 self._executed(prompt, node_id, shown)
         done.append(node_id)
         self._state(prompt, node_id, 1.0, 1.0, "finished")
-        return self._cache[key]
+        return computed
 
     def _signature(self, graph: Json, node_id: str) -> str:
         node = graph[node_id]

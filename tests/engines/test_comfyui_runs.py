@@ -136,7 +136,7 @@ def test_a_socket_in_trouble_costs_nothing_but_the_progress(
     assert len(comfy.connected) <= 1
 
 
-def test_other_peoples_prompts_are_not_mistaken_for_ours(
+def test_previews_of_a_prompt_without_a_client_id_go_to_everyone_and_are_not_ours(
     comfy: ComfyUIServer, engine: ComfyUI
 ) -> None:
     # Without a client id, its progress and previews go to everyone.
@@ -224,7 +224,7 @@ def test_a_run_on_a_server_that_stays_away_is_kept_for_later(
     assert len(comfy.accepted) == 1
 
 
-def test_an_interruption_by_someone_else_is_told_apart_from_a_failure(
+def test_an_interrupted_run_looks_like_an_error_in_history_and_is_told_apart(
     any_comfy: ComfyUIServer,
 ) -> None:
     any_comfy.worker.held.set()
@@ -400,7 +400,7 @@ def test_a_canceled_run_is_interrupted_and_the_next_users_goes_on(
     assert history[theirs]["status"]["status_str"] == "success"
 
 
-def test_canceling_what_waits_touches_nobody_elses_run(any_comfy: ComfyUIServer) -> None:
+def test_canceling_what_waits_interrupts_nobody_elses_run(any_comfy: ComfyUIServer) -> None:
     any_comfy.worker.held.set()
     theirs = any_comfy.queue(a_workflow(), "someone")
     wait_for(any_comfy.worker.sampling.is_set)

@@ -66,6 +66,12 @@ WORDS: tuple[tuple[re.Pattern[str], type[EngineError], str], ...] = tuple(
             Misconfigured,
             f"lacks something that is asked of it with every picture: correct {PARAMS_SETTING}.",
         ),
+        (
+            # Sizes and steps of a request are never so small.
+            r"kernel size can't be greater|number of steps must be",
+            Misconfigured,
+            f"cannot draw with the size or the steps in {PARAMS_SETTING}: correct them.",
+        ),
     )
 )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 from PIL import Image
 
 from darkroom.configuration import EngineConfig
@@ -109,6 +110,29 @@ def test_a_random_seed_is_told_although_the_parameters_echo_minus_one(
     assert first >= 0
     assert second == first + 1
     assert pixel(images[0]) == colour("dreamscape", first)
+
+
+def test_info_is_text_that_holds_json(engine: Automatic1111, server: Automatic1111Server) -> None:
+    body = {"prompt": "a cat", "seed": 7, "steps": 1}
+    raw = requests.post(f"{server.url}/sdapi/v1/txt2img", json=body, timeout=20).json()["info"]
+
+    assert isinstance(raw, str)
+    assert Info.read(raw).seeds == (7,)
+    assert engine.generate(a_task("default", seed=7), Reports())[0].seed == 7
+
+
+def test_a_width_of_65_would_be_drawn_as_64_so_it_is_fitted_before(
+    engine: Automatic1111,
+) -> None:
+    model = engine.model("default")
+    assert model is not None
+
+    fitted = fit(a_request(size=Size(65, 65)), model)
+    images = engine.generate(a_task("default", size=fitted.request.size), Reports())
+
+    assert fitted.request.size == Size(64, 64)
+    assert "cannot draw 65x65" in fitted.warnings[0]
+    assert opened(images[0].data).size == (64, 64)
 
 
 def test_the_largest_seed_leaves_room_for_ten_pictures(engine: Automatic1111) -> None:
@@ -246,7 +270,7 @@ def test_an_unknown_checkpoint_is_refused_before_it_is_silently_replaced(
 
 
 @pytest.mark.parametrize("wanted", ["sdxl_realist", "anime"])
-def test_pictures_of_another_checkpoint_are_dropped(
+def test_pictures_of_another_checkpoint_than_asked_for_are_dropped(
     engine: Automatic1111, server: Automatic1111Server, wanted: str
 ) -> None:
     server.fail("stale")
@@ -355,7 +379,7 @@ def test_a_checkpoint_in_the_params_is_checked_too(server: Automatic1111Server) 
         ({"sampler_name": "Euler", "scheduler": "Carrots"}, "scheduler 'Carrots'"),
     ],
 )
-def test_an_unknown_sampler_is_named_before_it_is_silently_replaced(
+def test_an_unknown_sampler_or_scheduler_is_named_before_it_is_silently_replaced(
     server: Automatic1111Server, params: dict[str, str], named: str
 ) -> None:
     with pytest.raises(Misconfigured, match=f"{named}.*DARKROOM_AUTOMATIC1111_PARAMS"):
@@ -397,8 +421,18 @@ def test_forge_breaks_on_hires_without_its_modules(is_forge: bool) -> None:
 # Answers
 
 
+def test_gzipped_answers_are_asked_for_and_read(
+    engine: Automatic1111, server: Automatic1111Server
+) -> None:
+    images = engine.generate(a_task("default", seed=1), Reports())
+
+    (asked,) = server.calls_to("/txt2img")
+    assert "gzip" in asked.headers["accept-encoding"]
+    assert pixel(images[0]) == colour("dreamscape", 1)
+
+
 @pytest.mark.parametrize(("kind", "format_"), [("jpg", "JPEG"), ("webp", "WEBP"), ("png", "PNG")])
-def test_the_server_chooses_the_file_type(
+def test_samples_format_chooses_the_file_type(
     engine: Automatic1111, server: Automatic1111Server, kind: str, format_: str
 ) -> None:
     server.machine.options["samples_format"] = kind

@@ -1,6 +1,7 @@
 """What becomes of failures of AUTOMATIC1111 and Forge, and of addresses and keys that are wrong."""
 
 import base64
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -155,13 +156,47 @@ def test_a_picture_that_cannot_be_read_is_a_500_and_yet_the_requests_fault(
     assert "Invalid encoded image" in error.detail
 
 
-@pytest.mark.parametrize("detail", ["Requests not allowed", "Init image not found"])
-def test_other_words_about_pictures_are_the_requests_fault(detail: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "detail"), [(500, "Requests not allowed"), (404, "Init image not found")]
+)
+def test_a_missing_init_image_is_a_404_and_yet_the_requests_fault(status: int, detail: str) -> None:
     body = b'{"error":"HTTPException","detail":"%s","body":"","errors":""}' % detail.encode()
 
-    error = error_for(Answer(status=500, headers={}, body=body), engine="a", scrub=Scrubber([]))
+    error = error_for(Answer(status=status, headers={}, body=body), engine="a", scrub=Scrubber([]))
 
     assert type(error) is RequestRejected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"detail": [{"loc": ["body", "steps"], "msg": "no integer", "type": "type_error"}]},
+        {"error": "HTTPException", "detail": "no integer", "body": "", "errors": ""},
+        {"error": "RuntimeError", "detail": "", "body": "", "errors": "no integer"},
+        {"error": "RuntimeError", "detail": "", "body": "", "message": "no integer"},
+        {"detail": "no integer"},
+    ],
+    ids=["fields", "own_in_detail", "own_in_errors", "forge_in_message", "plain"],
+)
+def test_all_shapes_of_errors_are_read(body: dict[str, Any]) -> None:
+    answer = Answer(status=500, headers={}, body=json.dumps(body).encode())
+
+    error = error_for(answer, engine="a", scrub=Scrubber([]))
+
+    assert "no integer" in error.detail
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"steps": 0}, {"steps": -1}, {"width": 0}, {"enable_hr": True, "hr_upscaler": "nope"}],
+)
+def test_a_500_that_is_a_mistake_of_the_caller_is_no_failure_of_the_engine(
+    server: Automatic1111Server, params: dict[str, Any]
+) -> None:
+    error = failure(with_params(server, **params))
+
+    assert error.upstream_status == 500
+    assert isinstance(error, RequestRejected | Misconfigured)
 
 
 def test_a_checkpoint_that_vanished_from_the_server_is_no_fault_of_the_engine() -> None:
@@ -230,7 +265,9 @@ def test_a_password_is_sent_with_every_call_to_the_api() -> None:
 
 @pytest.mark.parametrize("key", ["", "anna:wrong-horse"])
 @pytest.mark.parametrize("is_forge", [False, True])
-def test_a_wrong_password_is_named_by_its_setting_and_never_shown(key: str, is_forge: bool) -> None:
+def test_a_wrong_password_is_named_and_never_shown_even_without_www_authenticate(
+    key: str, is_forge: bool
+) -> None:
     with Automatic1111Server(auth=AUTH, is_forge=is_forge) as server:
         engine = engine_at(server, api_key=key)
 
@@ -328,7 +365,7 @@ def test_a_server_without_checkpoints_says_where_they_belong() -> None:
 
 
 @pytest.mark.parametrize("model", ["default", "anime"])
-def test_a_server_without_its_api_flag_says_so(model: str) -> None:
+def test_a_404_of_a_server_without_its_api_flag_says_so(model: str) -> None:
     with Automatic1111Server(api=False) as server:
         engine = engine_at(server)
 

@@ -158,6 +158,83 @@ def shows_the_preview_of_someone_else(client: NaiveClient) -> bool:
         return requests.get(url, timeout=5).json()["current_image"] is not None
 
 
+def changes_to_an_unknown_checkpoint(client: NaiveClient) -> bool:
+    answer = client.post("options", sd_model_checkpoint="nope")
+    return answer.status_code == 500 and "not found" in answer.json()["errors"]
+
+
+def believes_the_size_in_the_info(client: NaiveClient) -> bool:
+    answer = client.post("txt2img", width=65, height=64, steps=1).json()
+    picture = opened(base64.b64decode(answer["images"][0]))
+    return (json.loads(answer["info"])["width"], picture.width) == (65, 64)
+
+
+def asks_for_an_unknown_scheduler(client: NaiveClient) -> bool:
+    return bool(client.post("txt2img", scheduler="nope", styles=["nope"], steps=1).ok)
+
+
+def reads_the_info_as_an_object(client: NaiveClient) -> bool:
+    return isinstance(client.post("txt2img", steps=1).json()["info"], str)
+
+
+def takes_every_picture_for_a_png(client: NaiveClient) -> bool:
+    client.server.machine.options["samples_format"] = "jpg"
+    answer = client.post("txt2img", steps=1).json()
+    return opened(base64.b64decode(answer["images"][0])).format == "JPEG"
+
+
+def reads_errors_in_one_shape(client: NaiveClient) -> bool:
+    bodies: list[dict[str, Any]] = [{"steps": "many"}, {"script_name": "nope"}, {"steps": 0}]
+    faults = [client.post("txt2img", **each).json() for each in bodies]
+    faults.append(client.post("txt3img").json())
+    return len({(*each, type(each["detail"]), bool(each["detail"])) for each in faults}) == 4
+
+
+def reads_the_errors_of_forge_in_the_same_place(client: NaiveClient) -> bool:
+    client.server.is_forge = True
+    return "errors" not in client.post("txt2img", steps=0).json()
+
+
+def sends_its_password_when_it_is_asked_for_it(client: NaiveClient) -> bool:
+    client.server.auth = "anna:correct-horse"
+    answer = client.post("txt2img", steps=1)
+    return answer.status_code == 401 and "www-authenticate" not in answer.headers
+
+
+def reads_answers_as_they_come(client: NaiveClient) -> bool:
+    url = f"{client.server.url}/sdapi/v1/txt2img"
+    headers = {"Accept-Encoding": "gzip"}
+    with requests.post(url, json={"steps": 1}, headers=headers, stream=True, timeout=5) as answer:
+        return bool(answer.raw.read(2, decode_content=False) == b"\x1f\x8b")
+
+
+def gives_up_while_a_checkpoint_is_loaded(client: NaiveClient) -> bool:
+    client.server.machine.load_s = 0.2
+    with pytest.raises(requests.Timeout):
+        client.post("txt2img", timeout_s=0.05, prompt="ours", override_settings=ANIME, steps=1)
+    url = f"{client.server.url}/sdapi/v1/options"
+    is_answered = requests.get(url, timeout=0.1).ok
+    wait_until(lambda: client.server.run("ours").is_over)
+    return is_answered and client.server.run("ours").drawn == 1
+
+
+def waits_for_the_server_to_end(client: NaiveClient) -> bool:
+    client.server.machine.step_s = 0.01
+    with ThreadPoolExecutor() as pool:
+        ours = pool.submit(client.draw, prompt="ours")
+        wait_until(lambda: client.server.runs)
+        client.server.stop_accepting()
+        with pytest.raises(requests.ConnectionError):
+            client.post("txt2img")
+        return bool(ours.result() == colour("dreamscape", 1))
+
+
+def does_without_the_flag_of_the_api(client: NaiveClient) -> bool:
+    client.server.api = False
+    is_there = requests.get(client.server.url, timeout=5).ok
+    return is_there and client.post("txt2img").status_code == 404
+
+
 @pytest.mark.parametrize(
     "fall",
     [
@@ -177,6 +254,18 @@ def shows_the_preview_of_someone_else(client: NaiveClient) -> bool:
         waits_until_its_broken_task_is_not_active_any_more,
         sends_a_mask_with_openais_meaning,
         shows_the_preview_of_someone_else,
+        changes_to_an_unknown_checkpoint,
+        believes_the_size_in_the_info,
+        asks_for_an_unknown_scheduler,
+        reads_the_info_as_an_object,
+        takes_every_picture_for_a_png,
+        reads_errors_in_one_shape,
+        reads_the_errors_of_forge_in_the_same_place,
+        sends_its_password_when_it_is_asked_for_it,
+        reads_answers_as_they_come,
+        gives_up_while_a_checkpoint_is_loaded,
+        waits_for_the_server_to_end,
+        does_without_the_flag_of_the_api,
     ],
     ids=lambda fall: str(fall.__name__),
 )

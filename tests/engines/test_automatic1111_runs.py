@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import requests
@@ -108,6 +109,27 @@ def test_the_progress_of_a_headless_server_may_be_about_someone_else(
         engine_at(headless).generate(a_task("default", prompt="ours", steps=1), reports)
 
     assert max(reports.shares) in {0.0, 1.0, 0.01}
+
+
+@pytest.mark.parametrize("has_ui", [True, False])
+def test_the_steps_of_the_job_before_are_not_taken_for_ours(has_ui: bool) -> None:
+    with Automatic1111Server(step_s=0.01, has_ui=has_ui) as server:
+        engine = engine_at(server)
+        draw(engine, "default", "before")
+        server.machine.load_s = 0.3
+        shares: list[float] = []
+
+        class Watch(Reports):
+            def __call__(self, share: float | None = None, **rest: Any) -> None:
+                if server.machine.loads and server.run("ours").checkpoint is None:
+                    shares.extend([share] if share is not None else [])
+                super().__call__(share, **rest)
+
+        engine.generate(a_task("anime", prompt="ours", steps=5), Watch())
+
+        # While its checkpoint is loaded, the server still tells of five steps.
+        assert shares
+        assert max(shares) <= 0.01
 
 
 @pytest.mark.parametrize("has_ui", [True, False])
@@ -320,11 +342,13 @@ def test_the_last_override_stays_in_memory_and_is_not_drawn_with(
     assert pixel(draw(engine, "default", "second")) == colour("dreamscape", 1)
 
 
-def test_a_slow_first_request_waits_for_its_checkpoint() -> None:
-    with Automatic1111Server(load_s=0.5) as server:
-        reports = Reports()
+def test_while_a_checkpoint_loads_questions_are_answered_and_drawing_waits() -> None:
+    with Automatic1111Server(load_s=0.5) as server, ThreadPoolExecutor() as pool:
+        engine, reports = engine_at(server), Reports()
+        drawing = pool.submit(engine.generate, a_task("anime", seed=1), reports)
+        wait_until(lambda: server.machine.loads)
 
-        images = engine_at(server).generate(a_task("anime", seed=1), reports)
-
-        assert pixel(images[0]) == colour("anime", 1)
+        assert engine.check()
+        assert not drawing.done()
+        assert pixel(drawing.result()[0]) == colour("anime", 1)
         assert len(reports.shares) > 3

@@ -208,7 +208,9 @@ def test_an_empty_key_is_not_sent(comfy: ComfyUIServer) -> None:
     assert not any("authorization" in call.headers for call in comfy.calls)
 
 
-def test_no_call_and_no_handshake_names_an_origin(comfy: ComfyUIServer) -> None:
+def test_a_foreign_origin_is_turned_away_so_no_call_and_no_handshake_names_one(
+    comfy: ComfyUIServer,
+) -> None:
     engine_at(comfy).generate(a_task("dream.safetensors"), Reports())
 
     assert len(comfy.connected) == 1
@@ -249,7 +251,9 @@ def test_models_are_the_checkpoints_of_the_server(comfy: ComfyUIServer, lists_mo
     ("loader", "listed"),
     [("UNETLoader", "flux.safetensors"), ("UnetLoaderGGUF", "flux-q4.gguf")],
 )
-def test_both_forms_of_choices_are_read(comfy: ComfyUIServer, loader: str, listed: str) -> None:
+def test_both_forms_of_combo_inputs_are_read(
+    comfy: ComfyUIServer, loader: str, listed: str
+) -> None:
     engine = engine_at(comfy, workflow=a_flux_workflow(loader))
 
     assert [each.id for each in engine.list_models()] == ["default", listed]
@@ -391,7 +395,7 @@ def test_a_value_out_of_range_is_the_callers_matter(comfy: ComfyUIServer) -> Non
     assert refused.value.upstream_code == "value_bigger_than_max"
 
 
-def test_a_websocket_saver_leaves_nothing_and_is_named(comfy: ComfyUIServer) -> None:
+def test_a_websocket_saver_leaves_empty_outputs_and_is_named(comfy: ComfyUIServer) -> None:
     engine = engine_at(comfy, workflow=a_workflow(save="SaveImageWebsocket"))
 
     with pytest.raises(Misconfigured, match=r"SaveImageWebsocket.*SaveImage"):

@@ -251,7 +251,7 @@ def test_a_listed_loader_goes_before_what_was_inferred(comfy: ComfyUIServer) -> 
 # Uploads
 
 
-def test_the_name_the_server_gave_a_picture_is_the_one_that_is_used(
+def test_an_upload_may_be_renamed_and_the_returned_name_is_used(
     comfy: ComfyUIServer,
 ) -> None:
     comfy.renames_uploads = True

@@ -29,10 +29,11 @@ def preview_of(prompt_id: str) -> bytes:
     return struct.pack(">II", 4, len(metadata)) + metadata + PICTURE
 
 
-def test_the_end_is_the_node_that_is_none() -> None:
+@pytest.mark.parametrize("kind", ["execution_success", "execution_error", "execution_interrupted"])
+def test_executing_null_ends_successes_errors_and_interruptions_alike(kind: str) -> None:
     events = following("3")
 
-    events.take(text("execution_success", prompt_id=OURS))
+    events.take(text(kind, prompt_id=OURS))
     assert not events.is_over
 
     events.take(text("executing", node=None, prompt_id=OURS))
@@ -44,9 +45,6 @@ def test_the_end_is_the_node_that_is_none() -> None:
     [
         text("status", status={"exec_info": {"queue_remaining": 0}}),
         text("executing", node=None, prompt_id=THEIRS),
-        # As it is sent to one who comes back.
-        text("executing", node=None),
-        text("executing", node="3"),
         text("progress", value=1, max=2, prompt_id=THEIRS, node="3"),
         text("progress", value="x", max=None, prompt_id=OURS, node="3"),
         text("progress_state", prompt_id=OURS, nodes=[1]),
@@ -61,12 +59,22 @@ def test_the_end_is_the_node_that_is_none() -> None:
         struct.pack(">II", 3, 1) + b"text",
     ],
 )
-def test_noise_and_nonsense_change_nothing(noise: bytes) -> None:
+def test_status_noise_and_other_clients_events_change_nothing(noise: bytes) -> None:
     events = following("3")
 
     events.take(noise)
 
     assert (events.share, events.preview, events.is_over) == (0.0, None, False)
+
+
+@pytest.mark.parametrize("node", ["3", None])
+def test_executing_without_a_prompt_id_as_after_a_reconnect_is_nobodys(node: str | None) -> None:
+    events = following("3")
+
+    events.take(text("executing", node=node))
+    events.take(preview())
+
+    assert (events.preview, events.is_over) == (None, False)
 
 
 def test_progress_is_that_of_the_nodes_that_draw() -> None:
@@ -101,12 +109,12 @@ BEGUN = text("executing", node="3", prompt_id=OURS)
 ENDED = text("executing", node=None, prompt_id=OURS)
 
 
-def test_a_preview_is_ours_when_it_names_our_prompt() -> None:
+def test_a_preview_of_binary_type_4_is_ours_when_it_names_our_prompt() -> None:
     assert previews_after(preview_of(OURS))
     assert not previews_after(BEGUN, preview_of(THEIRS))
 
 
-def test_a_preview_without_a_name_is_ours_only_while_ours_runs() -> None:
+def test_a_preview_of_binary_type_1_names_no_prompt_and_is_ours_only_while_ours_runs() -> None:
     assert not previews_after(preview())
     assert previews_after(BEGUN, preview())
     assert not previews_after(BEGUN, ENDED, preview())

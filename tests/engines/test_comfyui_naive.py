@@ -13,7 +13,7 @@ import requests
 import websocket
 from PIL import Image
 
-from tests.engines.builders import wait_for
+from tests.engines.builders import opened, wait_for
 from tests.engines.servers.comfyui import ComfyUIServer
 from tests.engines.workflows import a_workflow, an_image_to_image_workflow
 
@@ -60,6 +60,13 @@ class NaiveClient:
                 event = json.loads(message)
                 if event["type"] == kind and event["data"]["prompt_id"] == prompt_id:
                     return
+
+    def preview_kind(self, connection: websocket.WebSocket) -> int:
+        """The binary type of the first preview that comes."""
+        while True:
+            message = connection.recv()
+            if isinstance(message, bytes):
+                return int.from_bytes(message[:4])
 
     def draw(self, graph: Any) -> bytes:
         with self.listening() as connection:
@@ -229,6 +236,156 @@ def no_client_id(comfy: ComfyUIServer) -> None:
         client.fetch(prompt_id)
 
 
+def an_event_after_a_reconnect(comfy: ComfyUIServer) -> None:
+    comfy.worker.held.set()
+    client = NaiveClient(comfy)
+    with client.listening():
+        prompt_id = client.post(a_workflow())
+        comfy.worker.sampling.wait(5)
+    wait_for(lambda: client.client_id not in comfy.floor.sockets)
+    with client.listening() as connection:
+        try:
+            client.wait_for(connection, "executing", prompt_id)
+        except KeyError as error:
+            raise Trapped("an event without a prompt id") from error
+
+
+def somebody_elses_preview(comfy: ComfyUIServer) -> None:
+    client = NaiveClient(comfy)
+    with client.listening() as connection:
+        # Without a client id, its previews go to everyone.
+        comfy.queue(a_workflow())
+        if client.preview_kind(connection):
+            raise Trapped("the preview of somebody else's prompt")
+
+
+def flags_of_an_earlier_connection(comfy: ComfyUIServer) -> None:
+    client = NaiveClient(comfy)
+    flags = {"type": "feature_flags", "data": {"supports_preview_metadata": True}}
+    with client.listening() as connection:
+        connection.send(json.dumps(flags))
+        client.post(a_workflow())
+        assert client.preview_kind(connection) == 4
+    wait_for(lambda: client.client_id not in comfy.floor.sockets)
+    other = a_workflow()
+    other["3"]["inputs"]["seed"] = 1
+    with client.listening() as connection:
+        client.post(other)
+        if client.preview_kind(connection) != 4:
+            raise Trapped("a preview that names no prompt")
+
+
+def an_interruption_taken_for_a_failure(comfy: ComfyUIServer) -> None:
+    comfy.worker.held.set()
+    prompt_id = NaiveClient(comfy).post(a_workflow())
+    comfy.worker.sampling.wait(5)
+    requests.post(f"{comfy.origin}/interrupt", json={"prompt_id": prompt_id}, timeout=5)
+    wait_for(lambda: prompt_id in comfy.floor.history)
+    status = comfy.floor.history[prompt_id]["status"]
+    if (status["status_str"], status["completed"]) == ("error", False):
+        raise Trapped("a failure that was none")
+
+
+def deleted_while_it_runs(comfy: ComfyUIServer) -> None:
+    comfy.worker.held.set()
+    prompt_id = NaiveClient(comfy).post(a_workflow())
+    comfy.worker.sampling.wait(5)
+    body = {"delete": [prompt_id]}
+    assert requests.post(f"{comfy.origin}/queue", json=body, timeout=5).ok
+    comfy.worker.held.clear()
+    wait_for(lambda: prompt_id in comfy.floor.history)
+    if comfy.floor.history[prompt_id]["status"]["completed"]:
+        raise Trapped("it was drawn all the same")
+
+
+def interrupted_while_it_waits(comfy: ComfyUIServer) -> None:
+    comfy.worker.held.set()
+    comfy.queue(a_workflow())
+    comfy.worker.sampling.wait(5)
+    prompt_id = NaiveClient(comfy).post(a_workflow(save="PreviewImage"))
+    body = {"prompt_id": prompt_id}
+    assert requests.post(f"{comfy.origin}/interrupt", json=body, timeout=5).ok
+    comfy.worker.held.clear()
+    wait_for(lambda: prompt_id in comfy.floor.history)
+    if comfy.floor.history[prompt_id]["status"]["completed"]:
+        raise Trapped("it was drawn all the same")
+
+
+def canceled_as_a_job_on_an_old_build(comfy: ComfyUIServer) -> None:
+    comfy.is_old = True
+    comfy.worker.held.set()
+    prompt_id = NaiveClient(comfy).post(a_workflow())
+    answer = requests.post(f"{comfy.origin}/api/jobs/{prompt_id}/cancel", timeout=5)
+    if answer.status_code == 404:
+        raise Trapped("there are no jobs")
+
+
+def words_of_every_refusal(comfy: ComfyUIServer) -> None:
+    for content in (b"", b"{", b'{"prompt": null}', b'{"prompt": "x"}'):
+        answer = requests.post(f"{comfy.origin}/prompt", data=content, timeout=5)
+        assert answer.status_code == 500
+    try:
+        answer.json()
+    except requests.JSONDecodeError as error:
+        raise Trapped("plain text") from error
+
+
+def any_width(comfy: ComfyUIServer) -> None:
+    graph = a_workflow()
+    graph["5"]["inputs"]["width"] = 65
+    prompt_id = NaiveClient(comfy).post(graph)
+    wait_for(lambda: prompt_id in comfy.floor.history)
+    if opened(NaiveClient(comfy).fetch(prompt_id)).width != 65:
+        raise Trapped("another size")
+
+
+def a_prefix_that_leaves_the_folder(comfy: ComfyUIServer) -> None:
+    graph = a_workflow()
+    graph["9"]["inputs"]["filename_prefix"] = "../../x"
+    NaiveClient(comfy).draw(graph)
+
+
+def a_corrupt_upload(comfy: ComfyUIServer) -> None:
+    files = {"image": ("init.png", b"no picture", "image/png")}
+    assert requests.post(f"{comfy.origin}/upload/image", files=files, timeout=5).ok
+    graph = an_image_to_image_workflow()
+    loader = next(each for each in graph.values() if each["class_type"] == "LoadImage")
+    loader["inputs"]["image"] = "init.png"
+    NaiveClient(comfy).draw(graph)
+
+
+def a_saver_that_keeps_nothing(comfy: ComfyUIServer) -> None:
+    client = NaiveClient(comfy)
+    prompt_id = client.post(a_workflow(save="SaveImageWebsocket"))
+    wait_for(lambda: prompt_id in comfy.floor.history)
+    client.fetch(prompt_id)
+
+
+def a_preview_among_the_outputs(comfy: ComfyUIServer) -> None:
+    prompt_id = NaiveClient(comfy).post(a_workflow(save="PreviewImage"))
+    wait_for(lambda: prompt_id in comfy.floor.history)
+    image = comfy.floor.history[prompt_id]["outputs"]["9"]["images"][0]
+    query = {"filename": image["filename"], "type": "output"}
+    if requests.get(f"{comfy.origin}/view", params=query, timeout=5).status_code == 404:
+        raise Trapped("it is in another folder")
+
+
+def one_form_of_choices(comfy: ComfyUIServer) -> None:
+    info = requests.get(f"{comfy.origin}/object_info/UnetLoaderGGUF", timeout=5).json()
+    choices = info["UnetLoaderGGUF"]["input"]["required"]["unet_name"][0]
+    if not isinstance(choices, list):
+        raise Trapped("choices in another place")
+
+
+def paths_of_the_server(comfy: ComfyUIServer) -> None:
+    graph = a_workflow()
+    graph["4"]["inputs"]["ckpt_name"] = "rotten.safetensors"
+    prompt_id = NaiveClient(comfy).post(graph)
+    wait_for(lambda: prompt_id in comfy.floor.history)
+    if "/srv/comfy" in str(comfy.floor.history[prompt_id]["status"]["messages"]):
+        raise Trapped("what it says is not for everyone")
+
+
 TRAPS = [
     history_at_success,
     hex_prompt_id,
@@ -247,6 +404,21 @@ TRAPS = [
     a_client_id_used_twice,
     interrupted_without_an_id,
     no_client_id,
+    an_event_after_a_reconnect,
+    somebody_elses_preview,
+    flags_of_an_earlier_connection,
+    an_interruption_taken_for_a_failure,
+    deleted_while_it_runs,
+    interrupted_while_it_waits,
+    canceled_as_a_job_on_an_old_build,
+    words_of_every_refusal,
+    any_width,
+    a_prefix_that_leaves_the_folder,
+    a_corrupt_upload,
+    a_saver_that_keeps_nothing,
+    a_preview_among_the_outputs,
+    one_form_of_choices,
+    paths_of_the_server,
 ]
 
 

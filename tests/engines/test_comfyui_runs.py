@@ -1,7 +1,6 @@
 """How a run at ComfyUI is followed, found again and stopped, whatever happens to the connection."""
 
 from collections.abc import Iterator
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -16,9 +15,9 @@ from darkroom.errors import (
     OutcomeUnknown,
 )
 from engines import comfyui_run
-from engines.catalog import Catalog
 from engines.comfyui import ComfyUI
-from tests.engines.builders import Reports, a_task, comfyui_config, opened, wait_for
+from tests.engines.builders import Reports, a_task, opened, wait_for
+from tests.engines.comfyui_builders import InBackground, Stop, engine_at
 from tests.engines.servers.comfyui import UUID, ComfyUIServer
 from tests.engines.servers.comfyui_paint import colour_of
 from tests.engines.workflows import a_workflow, without_batch
@@ -33,43 +32,6 @@ def engine(comfy: ComfyUIServer) -> ComfyUI:
 def any_comfy(request: pytest.FixtureRequest) -> Iterator[ComfyUIServer]:
     with ComfyUIServer(is_old=request.param == "old") as comfy:
         yield comfy
-
-
-def engine_at(comfy: ComfyUIServer, **options: Any) -> ComfyUI:
-    return ComfyUI(comfyui_config(comfy, **options), Catalog())
-
-
-class InBackground:
-    """A call to an engine that another thread waits for."""
-
-    def __init__(self, engine: ComfyUI, reports: Reports, **task: Any) -> None:
-        self.images: list[Any] = []
-        self.error: DarkroomError | None = None
-        self._thread = Thread(target=self._work, args=(engine, reports, task), daemon=True)
-        self._thread.start()
-
-    def _work(self, engine: ComfyUI, reports: Reports, task: dict[str, Any]) -> None:
-        try:
-            self.images = engine.generate(a_task("dream.safetensors", **task), reports)
-        except DarkroomError as error:
-            self.error = error
-
-    def join(self) -> None:
-        self._thread.join(20)
-        assert not self._thread.is_alive()
-
-
-class Stop(Reports):
-    """Raises `reason` once it is told to."""
-
-    def __init__(self, reason: DarkroomError) -> None:
-        super().__init__(until=self._stop)
-        self._reason = reason
-        self.now = False
-
-    def _stop(self) -> None:
-        if self.now:
-            raise self._reason
 
 
 # Ids
@@ -174,7 +136,7 @@ def test_a_socket_in_trouble_costs_nothing_but_the_progress(
     assert len(comfy.connected) <= 1
 
 
-def test_other_peoples_prompts_are_not_mistaken_for_ours(
+def test_previews_of_a_prompt_without_a_client_id_go_to_everyone_and_are_not_ours(
     comfy: ComfyUIServer, engine: ComfyUI
 ) -> None:
     # Without a client id, its progress and previews go to everyone.
@@ -262,7 +224,7 @@ def test_a_run_on_a_server_that_stays_away_is_kept_for_later(
     assert len(comfy.accepted) == 1
 
 
-def test_an_interruption_by_someone_else_is_told_apart_from_a_failure(
+def test_an_interrupted_run_looks_like_an_error_in_history_and_is_told_apart(
     any_comfy: ComfyUIServer,
 ) -> None:
     any_comfy.worker.held.set()
@@ -438,7 +400,7 @@ def test_a_canceled_run_is_interrupted_and_the_next_users_goes_on(
     assert history[theirs]["status"]["status_str"] == "success"
 
 
-def test_canceling_what_waits_touches_nobody_elses_run(any_comfy: ComfyUIServer) -> None:
+def test_canceling_what_waits_interrupts_nobody_elses_run(any_comfy: ComfyUIServer) -> None:
     any_comfy.worker.held.set()
     theirs = any_comfy.queue(a_workflow(), "someone")
     wait_for(any_comfy.worker.sampling.is_set)

@@ -172,7 +172,9 @@ def test_canceling_while_it_draws_ends_the_wait(gemini: Gemini, google: GeminiSe
         gemini.generate(a_task(MODEL, timeout_s=60), Reports(until=stop))
 
 
-def test_drafts_among_the_thoughts_are_no_results(gemini: Gemini, google: GeminiServer) -> None:
+def test_a_thought_before_the_real_picture_is_no_result(
+    gemini: Gemini, google: GeminiServer
+) -> None:
     google.fail("thought", "only_thought")
 
     images = gemini.generate(a_task(MODEL), Reports())

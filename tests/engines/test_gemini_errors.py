@@ -1,6 +1,7 @@
 """Why there is no picture: errors of Google, of gateways, and answers that look like success."""
 
 import pytest
+import requests
 
 from darkroom.configuration import FIELDS_BY_NAME
 from darkroom.domain import Size
@@ -103,6 +104,13 @@ def test_a_busy_engine_says_when_to_come_back(
     assert error.retry_after_s == seconds
 
 
+def test_an_error_wrapped_in_an_array_is_read(gemini: Gemini, google: GeminiServer) -> None:
+    error = failure(gemini, google, "wrapped_429")
+
+    assert isinstance(error, EngineBusy)
+    assert error.upstream_code == "RESOURCE_EXHAUSTED"
+
+
 def test_the_quota_of_a_day_is_not_waited_for_though_a_short_delay_is_named(
     gemini: Gemini, google: GeminiServer
 ) -> None:
@@ -144,7 +152,7 @@ def test_a_blocked_prompt_is_answered_with_200_and_refused(
         ("SOMETHING_NEW", EngineFailed),
     ],
 )
-def test_every_end_without_a_picture_has_its_error(
+def test_every_finish_reason_without_a_picture_has_its_error(
     gemini: Gemini, google: GeminiServer, reason: str, expected: type[EngineError]
 ) -> None:
     error = failure(gemini, google, f"finish:{reason}")
@@ -155,7 +163,7 @@ def test_every_end_without_a_picture_has_its_error(
     assert f"The run ended with {reason}." in error.detail
 
 
-def test_an_answer_in_words_is_passed_on_without_what_is_private(
+def test_an_answer_of_text_only_is_passed_on_without_what_is_private(
     gemini: Gemini, google: GeminiServer
 ) -> None:
     error = failure(gemini, google, "text_only")
@@ -200,7 +208,7 @@ def test_a_retired_model_is_named_with_the_day_it_ended(
 
 
 @pytest.mark.parametrize("key", ["AIzaSyWrong-and-secret", ""])
-def test_a_wrong_key_is_named_by_its_setting_and_never_shown(
+def test_a_wrong_key_is_a_400_or_403_and_is_named_by_its_setting_and_never_shown(
     google: GeminiServer, key: str
 ) -> None:
     gemini = configured(base_url=google.url, api_key=key)
@@ -225,3 +233,27 @@ def test_settings_named_in_messages_exist() -> None:
     named = {KEY_SETTING, ADDRESS_SETTING, METHOD_SETTING, MODEL_SETTING}
 
     assert {each.removeprefix("DARKROOM_") for each in named} <= FIELDS_BY_NAME.keys()
+
+
+def naive_status(google: GeminiServer, mode: str) -> tuple[int, str]:
+    """All that a client sees that reads the status, and how long it is told to wait."""
+    google.fail(mode)
+    answer = requests.post(
+        f"{google.url}/models/{MODEL}:generateContent",
+        json={"contents": [{"parts": [{"text": "x"}]}]},
+        headers={"x-goog-api-key": google.key},
+        timeout=10,
+    )
+    return answer.status_code, "RetryInfo" if "RetryInfo" in answer.text else ""
+
+
+def test_a_naive_client_that_reads_the_status_alone_cannot_tell_errors_apart(
+    google: GeminiServer,
+) -> None:
+    # One of them is gone for the day, and still names a short wait.
+    assert naive_status(google, "per_day") == naive_status(google, "per_minute")
+    assert naive_status(google, "bare_429") == (429, "")
+    # One of them is a wrong key.
+    assert naive_status(google, "bad_key") == naive_status(google, "bad_argument")
+    # One of them is a wrong address.
+    assert naive_status(google, "not_found") == naive_status(google, "html_404")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import requests
 
 from darkroom.errors import EngineUnreachable, Misconfigured
 from engines.gemini import Gemini
@@ -150,3 +151,13 @@ def test_a_check_of_a_server_that_is_down_says_so(google: GeminiServer) -> None:
 
     with pytest.raises(EngineUnreachable):
         configured(base_url=address, api_key="k").check()
+
+
+def test_a_naive_client_that_reads_one_page_misses_models(google: GeminiServer) -> None:
+    google.page_size = 5
+    headers = {"x-goog-api-key": google.key}
+
+    page = requests.get(f"{google.url}/models?pageSize=1000", headers=headers, timeout=10).json()
+
+    assert len(page["models"]) == 5
+    assert page["nextPageToken"]

@@ -1,5 +1,9 @@
 """The older method, which Google switched off and compatible servers still speak."""
 
+import base64
+import binascii
+from typing import Any
+
 import pytest
 import requests
 
@@ -11,6 +15,23 @@ from tests.engines.builders import Reports, a_request, a_task, opened
 from tests.engines.gemini_builders import IMAGEN, MODEL, gemini_for
 from tests.engines.servers.gemini import GeminiServer
 from tests.engines.servers.gemini_faults import KEY
+
+
+def predict(google: GeminiServer, instances: object, **parameters: object) -> requests.Response:
+    """Ask as a client that knows the method and none of its traps."""
+    return requests.post(
+        f"{google.url}/models/{IMAGEN}:predict",
+        json={"instances": instances, "parameters": parameters},
+        headers={"x-goog-api-key": KEY},
+        timeout=10,
+    )
+
+
+def naive_pictures(answer: Any) -> list[bytes]:
+    """Every prediction, the first of which is surely there."""
+    predictions = answer["predictions"]
+    assert predictions[0] is not None
+    return [base64.b64decode(each["bytesBase64Encoded"], validate=True) for each in predictions]
 
 
 def test_imagen_is_called_by_predict(gemini: Gemini, google: GeminiServer) -> None:
@@ -58,7 +79,7 @@ def test_fewer_pictures_than_asked_for_are_returned_as_they_are(
     assert len(google.generations) == 1
 
 
-def test_filtered_pictures_are_refused_with_the_vendors_reason(
+def test_filtered_pictures_are_refused_with_their_rai_reason(
     gemini: Gemini, google: GeminiServer
 ) -> None:
     google.fail("filtered")
@@ -68,7 +89,7 @@ def test_filtered_pictures_are_refused_with_the_vendors_reason(
 
 
 @pytest.mark.parametrize("mode", ["no_predictions", "empty_object"])
-def test_no_predictions_at_all_are_a_refusal_too(
+def test_a_200_without_predictions_is_a_refusal_too(
     gemini: Gemini, google: GeminiServer, mode: str
 ) -> None:
     google.fail(mode)
@@ -77,9 +98,7 @@ def test_no_predictions_at_all_are_a_refusal_too(
         gemini.generate(a_task(IMAGEN, count=2), Reports())
 
 
-def test_the_entry_that_rates_the_prompt_is_no_picture(
-    gemini: Gemini, google: GeminiServer
-) -> None:
+def test_the_positive_prompt_entry_is_no_picture(gemini: Gemini, google: GeminiServer) -> None:
     google.fail("positive_prompt")
 
     images = gemini.generate(a_task(IMAGEN, count=2), Reports())
@@ -130,11 +149,7 @@ def test_a_model_called_by_predict_promises_nothing_that_is_not_sent(
 @pytest.mark.parametrize("count", [0, 5])
 def test_the_stand_in_refuses_what_a_client_may_not_ask(google: GeminiServer, count: int) -> None:
     def post(parameters: dict[str, object]) -> int:
-        # An object instead of a list is accepted.
-        body = {"instances": {"prompt": "x"}, "parameters": parameters}
-        url = f"{google.url}/models/{IMAGEN}:predict"
-        headers = {"x-goog-api-key": KEY}
-        return requests.post(url, json=body, headers=headers, timeout=10).status_code
+        return predict(google, [{"prompt": "x"}], **parameters).status_code
 
     assert post({"sampleCount": 1}) == 200
     assert post({"sampleCount": count}) == 400
@@ -142,3 +157,28 @@ def test_the_stand_in_refuses_what_a_client_may_not_ask(google: GeminiServer, co
     assert post({"seed": 1}) == 400
     assert post({"aspectRatio": "2:3"}) == 400
     assert post({"sampleImageSize": "2k"}) == 400
+
+
+def test_the_stand_in_takes_instances_as_an_object_or_an_array(google: GeminiServer) -> None:
+    assert predict(google, {"prompt": "x"}).ok
+    assert predict(google, [{"prompt": "x"}]).ok
+
+
+@pytest.mark.parametrize(
+    "mode",
+    ["filtered", "some_filtered", "no_predictions", "empty_object", "positive_prompt", "some_bad"],
+)
+def test_a_naive_client_that_takes_every_prediction_for_a_picture_breaks(
+    google: GeminiServer, mode: str
+) -> None:
+    google.fail(mode)
+
+    answer = predict(google, [{"prompt": "x"}], sampleCount=2, includeRaiReason=True)
+
+    assert answer.status_code == 200
+    with pytest.raises((KeyError, IndexError, binascii.Error)):
+        naive_pictures(answer.json())
+
+
+def test_a_naive_client_works_where_there_is_no_trap(google: GeminiServer) -> None:
+    assert len(naive_pictures(predict(google, [{"prompt": "x"}], sampleCount=2).json())) == 2

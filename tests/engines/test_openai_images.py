@@ -1,5 +1,6 @@
 """Drawing with OpenAI's API, against a server that is as strict and as moody as the real one."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,9 +21,10 @@ from darkroom.errors import (
     RequestRejected,
 )
 from engines.catalog import Catalog
+from engines.fitting import fit
 from engines.openai_errors import ADDRESS_SETTING, KEY_SETTING, MODEL_SETTING
 from engines.openai_images import VERSION_SETTING, OpenAIImages
-from tests.engines.builders import Reports, a_task, openai_config, opened
+from tests.engines.builders import Reports, a_request, a_task, openai_config, opened
 from tests.engines.servers.openai import API_VERSION, OpenAIServer
 
 
@@ -71,6 +73,43 @@ def test_dall_e_is_asked_for_pictures_and_not_for_links(
 
     assert server.calls[0].body["response_format"] == "b64_json"
     assert server.calls[0].body["n"] == 3
+
+
+@pytest.mark.parametrize("model", ["gpt-image-1.5", "gpt-image-2"])
+def test_response_format_and_style_are_never_sent_to_gpt_models(
+    openai: OpenAIImages, server: OpenAIServer, model: str
+) -> None:
+    described = openai.model(model)
+    assert described is not None
+    asked = a_request(quality="low", seed=1, negative_prompt="fog", steps=4)
+    task = replace(a_task(model), request=fit(asked, described).request)
+
+    openai.generate(task, Reports())
+
+    # The vendor refuses every field that it does not know.
+    assert server.calls[0].body.keys() == {"model", "prompt", "n", "quality"}
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "drawn"),
+    [
+        ("dall-e-2", "640x480", "512x512"),
+        ("dall-e-3", "640x480", "1792x1024"),
+        ("gpt-image-1.5", "1920x1080", "1536x1024"),
+        ("gpt-image-2", "1001x1001", "1008x1008"),
+    ],
+)
+def test_a_size_outside_a_models_table_is_fitted_before_it_is_sent(
+    openai: OpenAIImages, server: OpenAIServer, model: str, asked: str, drawn: str
+) -> None:
+    described = openai.model(model)
+    assert described is not None
+
+    fitted = fit(a_request(size=Size.parse(asked)), described)
+    openai.generate(a_task(model, size=fitted.request.size), Reports())
+
+    assert server.calls[0].body["size"] == drawn
+    assert f"cannot draw {asked}" in fitted.warnings[0]
 
 
 def test_dall_e_3_draws_one_picture_per_call_and_tells_its_prompt(
@@ -189,7 +228,7 @@ def test_a_link_that_is_dead_is_tried_again_and_then_named(
 
 
 @pytest.mark.parametrize("mode", ["no_data", "empty", "bad_base64"])
-def test_an_answer_without_pictures_is_a_failure(
+def test_a_200_without_pictures_is_a_failure(
     openai: OpenAIImages, server: OpenAIServer, mode: str
 ) -> None:
     server.fail(mode)
@@ -330,7 +369,7 @@ def test_a_retired_model_is_named_with_the_day_it_ended(server: OpenAIServer) ->
         openai.generate(a_task("dall-e-3"), Reports())
 
 
-def test_a_wrong_key_is_named_by_its_setting_and_never_shown(server: OpenAIServer) -> None:
+def test_a_401_names_the_setting_of_the_key_and_never_shows_it(server: OpenAIServer) -> None:
     key = "sk-proj-wrong-and-secret"
     openai = configured(base_url=server.url, api_key=key)
 

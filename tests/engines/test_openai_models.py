@@ -50,7 +50,7 @@ def test_what_is_known_of_a_model_is_kept(openai: OpenAIImages) -> None:
     assert by_id["gpt-image-2"].name == "GPT Image 2"
 
 
-def test_the_vendors_own_word_on_when_a_model_ends_is_taken(
+def test_the_shutdown_date_that_the_vendor_lists_is_taken(
     openai: OpenAIImages, server: OpenAIServer
 ) -> None:
     server.listing = [

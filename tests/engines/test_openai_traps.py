@@ -1,6 +1,7 @@
 """The stand-in for OpenAI is honest: whoever ignores a trap of the real API fails against it."""
 
 import base64
+import binascii
 import io
 from collections.abc import Callable
 from typing import Any
@@ -133,3 +134,75 @@ def test_a_naive_client_that_waits_for_pictures_in_the_answer_gets_links(
 
     assert "b64_json" not in item
     assert Image.open(io.BytesIO(requests.get(item["url"], timeout=20).content)).format == "PNG"
+
+
+def first_picture(server: OpenAIServer) -> bytes:
+    answer = generate(server)
+    assert answer.status_code == 200
+    return base64.b64decode(answer.json()["data"][0]["b64_json"], validate=True)
+
+
+@pytest.mark.parametrize("mode", ["no_data", "empty", "bad_base64", "html_200", "cut"])
+def test_a_naive_client_that_takes_a_200_for_a_picture_breaks(
+    server: OpenAIServer, mode: str
+) -> None:
+    server.fail(mode)
+
+    with pytest.raises((requests.RequestException, TypeError, IndexError, binascii.Error)):
+        first_picture(server)
+
+
+@pytest.mark.parametrize("mode", ["quota", "spend_limit", "no_credit"])
+def test_a_naive_client_that_waits_out_every_429_waits_for_ever(
+    server: OpenAIServer, mode: str
+) -> None:
+    server.fail(mode, "rate_limited")
+
+    gone, busy = generate(server), generate(server)
+
+    assert (gone.status_code, busy.status_code) == (429, 429)
+    assert "retry-after" not in gone.headers
+    assert busy.headers["retry-after"]
+
+
+@pytest.mark.parametrize("mode", ["billing", "no_model_400", "moderation"])
+def test_a_naive_client_that_takes_every_400_for_its_own_mistake_is_wrong(
+    server: OpenAIServer, mode: str
+) -> None:
+    mistake = generate(server, seed=1).status_code
+    server.fail(mode)
+
+    assert generate(server).status_code == mistake == 400
+
+
+@pytest.mark.parametrize("mode", ["html_502", "gateway_504", "html_524"])
+def test_a_naive_client_that_reads_every_error_as_json_breaks(
+    server: OpenAIServer, mode: str
+) -> None:
+    server.fail(mode)
+
+    with pytest.raises(requests.JSONDecodeError):
+        generate(server).json()
+
+
+def test_a_naive_client_that_sends_its_key_another_way_is_unknown(server: OpenAIServer) -> None:
+    headers = {"api-key": server.key}
+
+    answer = requests.get(f"{server.url}/models", headers=headers, timeout=20)
+
+    assert answer.status_code == 401
+    assert answer.json()["error"]["code"] == "invalid_api_key"
+
+
+def test_a_naive_client_that_takes_what_is_listed_for_what_draws_is_refused(
+    server: OpenAIServer,
+) -> None:
+    server.verified = False
+    headers = {"Authorization": f"Bearer {server.key}"}
+    listed = requests.get(f"{server.url}/models", headers=headers, timeout=20).json()["data"]
+    retired = {each["id"] for each in listed if each["shutdown_date"]}
+
+    assert {"dall-e-2", "dall-e-3", "gpt-image-1"} == retired
+    assert {"gpt-image-2", "whisper-1"} <= {each["id"] for each in listed}
+    assert generate(server).status_code == 403
+    assert generate(server, model="whisper-1").status_code == 400

@@ -75,11 +75,17 @@ class ComfyUIServer(StandIn):
         #: Pictures land in another folder than the client may think.
         self.renames_uploads = False
         self.hangs_up_on_uploads = False
+        #: Whether the pictures it names are still there when they are asked for.
+        self.keeps_files = True
         self.modes: deque[str] = deque()
         #: The ids of the prompts it queued.
         self.accepted: list[str] = []
         #: The client id of every WebSocket, in order.
         self.connected: list[str] = []
+        #: Very old builds know no feature flags; their previews name no prompt.
+        self.takes_flags = True
+        #: The client ids of the connections that asked for previews that name their prompt.
+        self.flagged: list[str] = []
         self._numbers = Lock()
 
     @property
@@ -353,7 +359,7 @@ class _Handler(Handler):
             return
         key = (query.get("type", "output"), query.get("subfolder", ""), name)
         data = self.comfy.floor.files.get(key)
-        if data is None:
+        if data is None or not self.comfy.keeps_files:
             self.reply(404, b"", "")
             return
         headers = {"Content-Disposition": f'filename="{name}"'}
@@ -398,7 +404,8 @@ class _Handler(Handler):
 
     def _take(self, socket: ServerSocket, message: str, *, is_first: bool) -> None:
         content: Any = json.loads(message)
-        if is_first and content.get("type") == "feature_flags":
+        if is_first and content.get("type") == "feature_flags" and self.comfy.takes_flags:
+            self.comfy.flagged.append(socket.client_id)
             socket.wants_metadata = bool(content["data"].get("supports_preview_metadata"))
             flags = {"supports_preview_metadata": True, "max_upload_size": 104_857_600}
             socket.send_json("feature_flags", flags)

@@ -1,6 +1,5 @@
 """Asks engines whether they can be used, all at the same time."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -8,11 +7,10 @@ from typing import Any
 
 from darkroom.configuration import ImagesConfig
 from darkroom.domain import Operation
-from darkroom.errors import EngineError, EngineFailed, Misconfigured
+from darkroom.errors import EngineError, Misconfigured
 from engines.base import Engine
+from engines.foreign import guarded
 from engines.registry import Registry
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +33,8 @@ def ask(engine: Engine) -> str:
     Raises EngineError, for a driver that breaks with an error of no known kind too: one from
     elsewhere must not end the thread that asks.
     """
-    try:
+    with guarded(engine.config.name, "was asked how it is"):
         return engine.check()
-    except EngineError:
-        raise
-    except Exception as error:
-        name = engine.config.name
-        logger.exception("The driver of engine %r broke while it was asked how it is", name)
-        raise EngineFailed(
-            f"The driver of engine {name!r} broke while it was asked how it is; the log says how."
-        ) from error
 
 
 def check_engines(
@@ -66,17 +56,19 @@ def check_engines(
 
 
 def _ask(engine: Engine, operations: Sequence[Operation]) -> Finding:
+    described: dict[str, Mapping[str, Any]] = {}
     try:
+        with guarded(engine.config.name, "was asked what it made of its configuration"):
+            described = {each: said for each in operations if (said := engine.describe(each))}
         detail, is_usable = ask(engine), True
     except EngineError as error:
         detail, is_usable = error.detail, False
-    described = {each: engine.describe(each) for each in operations}
     return Finding(
         engine=engine.config.name,
         operations=operations,
         is_usable=is_usable,
         detail=detail,
-        configuration={each: said for each, said in described.items() if said},
+        configuration=described,
     )
 
 

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from darkroom.domain import Model
 from darkroom.errors import EngineError
 from engines.base import Engine
+from engines.foreign import guarded
 
 logger = logging.getLogger(__name__)
 
@@ -70,15 +71,10 @@ class Listings:
             if listing.is_fresh:
                 return
             try:
-                listing.models, listing.problem = engine.list_models(), None
+                with guarded(engine.config.name, "listed its models"):
+                    listing.models, listing.problem = engine.list_models(), None
             except EngineError as error:
                 # What it said before is still the best guess.
                 listing.problem = error.detail
                 logger.warning("Models not listed: %s", error.detail)
-            except Exception:
-                # A driver from elsewhere must not fail the requests that are for others.
-                name = engine.config.name
-                listing.problem = f"The driver of engine {name!r} broke while it listed its models."
-                logger.exception("The driver of engine %r broke while it listed its models", name)
-            finally:
-                listing.asked_at = time.monotonic()
+            listing.asked_at = time.monotonic()

@@ -4,23 +4,21 @@ Drivers are found by name among the entry points of the group `darkroom.engines`
 they are first needed.
 """
 
-import logging
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 
 from darkroom.configuration import EngineConfig, ImagesConfig, Purpose, Value, assemble
 from darkroom.domain import Model, Operation
-from darkroom.errors import InvalidRequest, Misconfigured, UnknownModel
+from darkroom.errors import EngineFailed, InvalidRequest, Misconfigured, UnknownModel
 from darkroom.settings import Settings
 from engines.base import Engine
 from engines.catalog import Catalog
+from engines.foreign import guarded
 from engines.listings import Listings
 
 GROUP = "darkroom.engines"
 LISTING = "GET /api/images/models?engine=all lists all there are"
-
-logger = logging.getLogger(__name__)
 
 
 def installed_engines() -> tuple[str, ...]:
@@ -65,10 +63,9 @@ class Registry:
             known = ", ".join(self.names())
             raise Misconfigured(f"No driver for engine {name!r} is installed; there are {known}.")
         try:
-            driver: type[Engine] = found.load()
-        except Exception as error:
-            # One from elsewhere may raise anything, and must not keep the others from work.
-            logger.exception("The driver of engine %r cannot be imported", name)
+            with guarded(name, "was imported"):
+                driver: type[Engine] = found.load()
+        except EngineFailed as error:
             raise Misconfigured(
                 f"The driver of engine {name!r} cannot be imported: install it again."
             ) from error

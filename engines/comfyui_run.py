@@ -64,6 +64,7 @@ class Run:
         self.progress = progress
         #: Whether the server was heard to have it, so that it cannot come later.
         self._has_arrived = False
+        self.is_out_of_time = False
         self._next_preview = 0.0
 
     def find(self) -> Entry | bool:
@@ -228,7 +229,7 @@ class Run:
 
     def _mind_the_time(self) -> None:
         if time.monotonic() > self.deadline:
-            self.cancel()
+            self.is_out_of_time = True
             raise EngineFailed(
                 f"Engine {self.server.engine!r} did not finish in time, and the run was canceled:"
                 " ask for less, or allow more time with DARKROOM_JOB_TIMEOUT_S."
@@ -245,5 +246,6 @@ class _CanceledWith:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and issubclass(kind, Canceled | DeadlineExceeded):
+        is_unwanted = kind is not None and issubclass(kind, Canceled | DeadlineExceeded)
+        if is_unwanted or self._run.is_out_of_time:
             self._run.cancel()

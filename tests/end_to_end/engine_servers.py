@@ -16,6 +16,7 @@ from tests.end_to_end.cluster import Cluster
 from tests.engines.servers import automatic1111_pictures
 from tests.engines.servers.automatic1111 import Automatic1111Server
 from tests.engines.servers.comfyui import ComfyUIServer
+from tests.engines.servers.comfyui_paint import colour_of
 from tests.engines.servers.gemini import GeminiServer
 from tests.engines.servers.openai import OpenAIServer
 
@@ -65,15 +66,16 @@ class Subject:
     tells_seed: bool
     #: Whether what is outside a mask stays as it was; it is a hint otherwise.
     obeys_mask: bool
-    #: The colour of the picture made of a prompt and a seed, where that is known.
-    colour: Callable[[str, int], Colour] | None
+    #: The colour of the picture made of a prompt and a seed at this place among several, where that
+    #: is known.
+    colour: Callable[[str, int, int], Colour] | None
 
     @property
     def full_id(self) -> str:
         return f"{self.engine}/{self.model}"
 
 
-def _of_prompt(prompt: str, _: int) -> Colour:
+def _of_prompt(prompt: str, _seed: int, _position: int) -> Colour:
     red, green, blue = sha256(prompt.encode()).digest()[:3]
     return red, green, blue
 
@@ -117,7 +119,9 @@ SUBJECTS = (
         nearest="104x104",
         tells_seed=True,
         obeys_mask=True,
-        colour=None,
+        colour=lambda prompt, seed, position: colour_of(
+            prompt, "", seed, "dream.safetensors", position
+        ),
     ),
     Subject(
         engine="automatic1111",
@@ -127,7 +131,7 @@ SUBJECTS = (
         nearest="104x104",
         tells_seed=True,
         obeys_mask=True,
-        colour=lambda _, seed: automatic1111_pictures.colour("dreamscape", seed),
+        colour=lambda _, seed, __: automatic1111_pictures.colour("dreamscape", seed),
     ),
 )
 

@@ -20,7 +20,8 @@ STEP_S = 0.1
 def running(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Cluster, Automatic1111Server]]:
-    with all_engines(tmp_path_factory.mktemp("automatic1111"), workers=2) as (cluster, servers):
+    folder = tmp_path_factory.mktemp("automatic1111")
+    with all_engines(folder, workers=2, lease_s=2) as (cluster, servers):
         yield cluster, servers.automatic1111
 
 
@@ -62,6 +63,24 @@ def test_a_cancel_stops_the_right_job_and_its_neighbours_are_untouched(
     assert ends == ["canceled", "succeeded", "canceled"]
     drawn = {each.prompt: each.was_interrupted for each in server.runs}
     assert drawn == {"anna's first": True, "bert's": False}
+
+
+@pytest.mark.timeout(120)
+def test_a_job_whose_worker_is_killed_is_drawn_again_and_kept_once(
+    cluster: Cluster, server: Automatic1111Server
+) -> None:
+    job_id = submit(cluster, "a ship that outlives its worker")
+    worker = cluster.holder(job_id)
+    until(lambda: server.runs and server.runs[-1].is_begun, "it is being drawn")
+
+    worker.kill()
+
+    job = cluster.finished(job_id)
+    worker.start()
+    assert (job["status"], job["attempt"], len(job["images"])) == ("succeeded", 2, 1)
+    drawn = [each for each in server.runs if each.prompt == "a ship that outlives its worker"]
+    # The server draws on for nobody; that run is not interrupted, and its picture not kept.
+    assert [each.was_interrupted for each in drawn] == [False, False]
 
 
 def test_the_server_is_never_given_two_jobs_at_once(

@@ -229,7 +229,7 @@ def test_what_the_server_says_is_passed_on_without_secrets_and_paths() -> None:
         detail = failure(engine_at(server)).detail
 
     assert "cannot open" in detail
-    for secret in (AUTH, "correct-horse", "/home", "anna"):
+    for secret in (AUTH, "correct-horse", "/srv", "anna"):
         assert secret not in detail
 
 

@@ -170,7 +170,7 @@ def test_an_answer_of_text_only_is_passed_on_without_what_is_private(
 
     assert isinstance(error, ContentRefused)
     assert "I cannot draw that." in error.detail
-    assert "/home" not in error.detail
+    assert "/srv" not in error.detail
 
 
 @pytest.mark.parametrize("mode", ["empty_object", "no_parts", "no_content", "bad_base64"])
@@ -225,7 +225,7 @@ def test_what_the_engine_says_is_passed_on_without_secrets_and_paths(
     error = failure(gemini, google, "leaky")
 
     assert "Bad key" in error.detail
-    for secret in (google.key, "/home", "Other_0123"):
+    for secret in (google.key, "/srv", "Other_0123"):
         assert secret not in error.detail
 
 

@@ -388,7 +388,7 @@ def test_what_the_engine_says_is_passed_on_without_secrets_and_paths(
         openai.generate(a_task(), Reports())
 
     assert "Incorrect key" in caught.value.detail
-    for secret in (server.key, "/home", "abcd1234"):
+    for secret in (server.key, "/srv", "abcd1234"):
         assert secret not in caught.value.detail
 
 

@@ -148,7 +148,7 @@ FAULTS = {
     "overflow": Fault(500, "ValueError", "Overflow when unpacking long long"),
     "frozen": Fault(500, "AssertionError", "changing settings is disabled"),
     "no_requests": Fault(500, text="Requests not allowed"),
-    "leaky": Fault(500, "RuntimeError", "cannot open /home/anna/webui/models/x.pt with {auth}"),
+    "leaky": Fault(500, "RuntimeError", "cannot open /srv/webui/models/x.pt with {auth}"),
 }
 
 

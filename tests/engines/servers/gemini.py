@@ -171,7 +171,7 @@ def _content(order: Order, mode: str) -> Json:
         case "several":
             parts = [*parts, picture]
         case "text_only":
-            parts = [{"text": "I cannot draw that. See /home/model/rules.txt"}]
+            parts = [{"text": "I cannot draw that. See /srv/model/rules.txt"}]
         case "snake":
             parts = [{"inline_data": {"mime_type": kind, "data": picture["inlineData"]["data"]}}]
         case "no_parts":

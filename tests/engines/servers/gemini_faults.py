@@ -110,6 +110,6 @@ FAULTS = {
     "redirect": Fault(307, html="", headers={"Location": "http://127.0.0.1:9/stolen"}),
     "html_200": Fault(200, html="<!doctype html><title>Some web app</title>"),
     "leaky": Fault(
-        400, message=f"Bad key {KEY} in /home/vendor/app/main.py, not AIzaSyOther_0123456789."
+        400, message=f"Bad key {KEY} in /srv/vendor/app/main.py, not AIzaSyOther_0123456789."
     ),
 }

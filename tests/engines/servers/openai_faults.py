@@ -86,7 +86,7 @@ FAULTS = {
     "leaky": Fault(
         400,
         "invalid_value",
-        message=f"Incorrect key {KEY} in /home/vendor/app/main.py, see sk-abcd1234efgh.",
+        message=f"Incorrect key {KEY} in /srv/vendor/app/main.py, see sk-abcd1234efgh.",
     ),
     "redirect": Fault(307, html="", headers={"Location": "http://127.0.0.1:9/stolen"}),
     "html_200": Fault(200, html="<!doctype html><title>Some web app</title>"),

@@ -75,7 +75,7 @@ def submit_again(job: Job, services: Services) -> Job:
     engines.get(job.engine)
     _refuse_full_queue(job.owner_id, services)
     job_id = new_job_id()
-    if not services.storage.inputs.share(job, job_id):
+    if not services.storage.inputs.share(job.request, job.id, job_id):
         raise Conflict(
             "The pictures this job worked on are not kept any more: send the request again."
         )

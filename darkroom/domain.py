@@ -189,6 +189,19 @@ class JobError:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchPlace:
+    """Where in a batch a job belongs."""
+
+    batch_id: str
+    #: Counts the jobs of a batch from 0.
+    position: int
+    #: The line of the batch it was asked for in, from 1; several jobs may come from one.
+    line: int
+    #: What its owner calls it; unique in the batch.
+    custom_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class NewJob:
     """A validated request, ready to be accepted."""
 
@@ -208,6 +221,7 @@ class NewJob:
     deadline: float | None = None
     #: The failed job that this one repeats.
     retry_of: str | None = None
+    place: BatchPlace | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,6 +265,92 @@ class Attempt:
     #: it runs.
     outcome: str | None
     detail: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchItem:
+    """One validated item of a batch: a job that is still to be made."""
+
+    line: int
+    custom_id: str
+    engine: str
+    model: str
+    request: ImageRequest
+    warnings: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: When it is no longer wanted (Unix time, in seconds).
+    deadline: float | None = None
+    #: The job that it repeats.
+    retry_of: str | None = None
+
+
+class BatchStatus(StrEnum):
+    """Where a batch stands; it follows from its jobs."""
+
+    #: No job has begun.
+    QUEUED = "queued"
+    RUNNING = "running"
+    #: Canceled, but some of its jobs are not stopped yet.
+    CANCELING = "canceling"
+    FINISHED = "finished"
+    CANCELED = "canceled"
+
+    @property
+    def is_finished(self) -> bool:
+        return self in (BatchStatus.FINISHED, BatchStatus.CANCELED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewBatch:
+    """Many requests handed over at once."""
+
+    owner_id: str
+    name: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    request_id: str | None = None
+    idempotency_key: str | None = None
+    request_hash: str | None = None
+    #: The batch whose failed items this one repeats.
+    retry_of: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch(NewBatch):
+    """One accepted batch. Times are Unix seconds."""
+
+    id: str
+    total: int
+    #: How many of its items are jobs by now.
+    planted: int
+    created_at: float
+    cancel_requested_at: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchCounts:
+    """How many items of a batch stand where; together they are all of them."""
+
+    queued: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    canceled: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.queued + self.running + self.finished
+
+    @property
+    def finished(self) -> int:
+        return self.succeeded + self.failed + self.canceled
+
+    def status(self, *, was_canceled: bool) -> BatchStatus:
+        if self.finished == self.total:
+            return BatchStatus.CANCELED if was_canceled else BatchStatus.FINISHED
+        if was_canceled:
+            return BatchStatus.CANCELING
+        has_begun = self.running or self.finished
+        return BatchStatus.RUNNING if has_begun else BatchStatus.QUEUED
 
 
 class Role(StrEnum):

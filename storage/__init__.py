@@ -6,6 +6,7 @@ from darkroom.secrets import SecretBox, service_secret
 from darkroom.settings import Settings
 from storage.attempts import Attempts
 from storage.backlog import Backlog
+from storage.batches import Batches
 from storage.config import Config
 from storage.database import Database
 from storage.files import Files
@@ -30,6 +31,7 @@ class Storage:
     jobs: Jobs
     attempts: Attempts
     backlog: Backlog
+    batches: Batches
     health: Health
     outlook: Outlook
     images: Images
@@ -58,6 +60,7 @@ def open_storage(settings: Settings) -> Storage:
         jobs=Jobs(database),
         attempts=Attempts(database),
         backlog=Backlog(database),
+        batches=Batches(database),
         health=Health(database),
         outlook=Outlook(database),
         images=Images(database),

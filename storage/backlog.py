@@ -169,10 +169,13 @@ class Backlog:
         return Next(id=job_id, engine=engine, lane=Lane.INTERACTIVE) if job_id else None
 
     def has_room_for(self, owner_id: str, *, most: int, more: int = 1) -> bool:
-        """Whether an owner may queue so many more jobs when `most` may be queued at once."""
+        """Whether an owner may queue so many more jobs when `most` may be queued at once.
+
+        Those of batches do not count: `Batches.has_room_for` counts them.
+        """
         some = (
             select(jobs.c.owner_id)
-            .where(QUEUED, jobs.c.owner_id == owner_id)
+            .where(QUEUED, jobs.c.owner_id == owner_id, jobs.c.batch_id.is_(None))
             .limit(most)
             .subquery()
         )

@@ -1,22 +1,23 @@
 """Inputs: the pictures that jobs work on, kept as long as a job may need them.
 
 Their files are in the store before the job is accepted, and a row for each holds them there. The
-rows name the id the job will have, so that those of a call that died half way are found by it.
+rows name the id the job will have, so that those of a call that died half way are found by it. What
+the items of a batch work on is held under the batch's id until they are jobs.
 """
 
 import time
 from collections.abc import Collection
 
 import structlog
-from sqlalchemy import delete, literal, or_, select, tuple_
+from sqlalchemy import delete, exists, literal, or_, select, tuple_
 
-from darkroom.domain import ImageRequest, InputImage, Job, JobStatus, Size
+from darkroom.domain import ImageRequest, InputImage, JobStatus, Size
 from darkroom.errors import EngineFailed, FileStoreUnavailable, NotFound
 from storage.contents import Contents, key_of
 from storage.database import Database, epoch_now, upsert
 from storage.files import Files
 from storage.inspection import inspect
-from storage.tables import files, job_inputs, jobs
+from storage.tables import batches, files, job_inputs, jobs
 
 log = structlog.get_logger(__name__)
 
@@ -50,9 +51,10 @@ class Inputs:
         for key, data in by_key.items():
             self._contents.put(key, data)
 
-    def share(self, job: Job, job_id: str) -> bool:
-        """Hold a job's pictures for another one as well; False when they are not kept any more."""
-        keys = keys_of(job.request)
+    def share(self, request: ImageRequest, holder_id: str, job_id: str) -> bool:
+        """Hold a job's pictures, which `holder_id` holds, for another one as well; False when they
+        are not kept any more."""
+        keys = keys_of(request)
         if not keys:
             return True
         with self._database.writing() as connection:
@@ -64,14 +66,14 @@ class Inputs:
                 .order_by(files.c.key)
                 .with_for_update()
             ).all()
-            held = select(job_inputs.c.file_key).where(job_inputs.c.job_id == job.id)
+            held = select(job_inputs.c.file_key).where(job_inputs.c.job_id == holder_id)
             if not keys <= set(connection.scalars(held)):
                 return False
             for key in sorted(keys):
                 connection.execute(
-                    upsert(connection, job_inputs).values(
-                        job_id=job_id, file_key=key, created_at=epoch_now()
-                    )
+                    upsert(connection, job_inputs)
+                    .values(job_id=job_id, file_key=key, created_at=epoch_now())
+                    .on_conflict_do_nothing()
                 )
         return True
 
@@ -91,6 +93,15 @@ class Inputs:
         """
         until = time.monotonic() + within_s
         ended = (JobStatus.FAILED, JobStatus.CANCELED)
+        # Its items may become jobs yet, or be retried.
+        held_by_batch = exists().where(
+            batches.c.id == job_inputs.c.job_id,
+            batches.c.planted < batches.c.total,
+            or_(
+                batches.c.cancel_requested_at.is_(None),
+                batches.c.cancel_requested_at > epoch_now() - RETRYABLE_FOR_S,
+            ),
+        )
         query = (
             select(job_inputs.c.job_id, job_inputs.c.file_key)
             .outerjoin(jobs, jobs.c.id == job_inputs.c.job_id)
@@ -99,7 +110,8 @@ class Inputs:
                     jobs.c.status == JobStatus.SUCCEEDED,
                     jobs.c.status.in_(ended) & (jobs.c.finished_at < epoch_now() - RETRYABLE_FOR_S),
                     jobs.c.id.is_(None)
-                    & (job_inputs.c.created_at < epoch_now() - ACCEPTED_WITHIN_S),
+                    & (job_inputs.c.created_at < epoch_now() - ACCEPTED_WITHIN_S)
+                    & ~held_by_batch,
                 )
             )
             .order_by(job_inputs.c.job_id, job_inputs.c.file_key)

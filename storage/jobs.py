@@ -15,7 +15,7 @@ from darkroom.domain import ImageRequest, Job, JobError, JobStatus, NewJob
 from darkroom.errors import DeadlineExceeded, IdempotencyConflict, NotFound
 from storage.backlog import QUEUED
 from storage.database import Database, epoch_now
-from storage.records import job_of, request_to_json
+from storage.records import job_of, new_row, request_to_json
 from storage.tables import jobs
 from storage.transitions import chunks, move
 
@@ -40,25 +40,7 @@ class Jobs:
             with self._database.writing() as connection:
                 row = connection.execute(
                     insert(jobs)
-                    .values(
-                        id=job_id or new_job_id(),
-                        owner_id=new.owner_id,
-                        status=JobStatus.QUEUED,
-                        engine=new.engine,
-                        model=new.model,
-                        request=request_to_json(new.request),
-                        warnings=list(new.warnings),
-                        metadata=dict(new.metadata),
-                        attempt=0,
-                        progress=0.0,
-                        request_id=new.request_id,
-                        idempotency_key=new.idempotency_key,
-                        request_hash=new.request_hash,
-                        lane=new.lane,
-                        deadline=new.deadline,
-                        retry_of=new.retry_of,
-                        created_at=epoch_now(),
-                    )
+                    .values(**new_row(new, job_id or new_job_id()), created_at=epoch_now())
                     .returning(jobs)
                 ).one()
                 return job_of(row), True
@@ -106,6 +88,7 @@ class Jobs:
         *,
         owner_id: str | None = None,
         status: JobStatus | None = None,
+        batch_id: str | None = None,
         after: str | None = None,
         limit: int = 50,
     ) -> Sequence[Job]:
@@ -115,6 +98,8 @@ class Jobs:
             query = query.where(jobs.c.owner_id == owner_id)
         if status is not None:
             query = query.where(jobs.c.status == status)
+        if batch_id is not None:
+            query = query.where(jobs.c.batch_id == batch_id)
         if after is not None:
             last = self.get(after, owner_id=owner_id)
             query = query.where(

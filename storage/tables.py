@@ -9,6 +9,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -31,6 +32,9 @@ metadata = MetaData(
 
 #: Longest id of a run upstream that is kept, in characters.
 LONGEST_UPSTREAM_ID = 200
+
+#: Longest name that an owner may give an item of a batch, in characters.
+LONGEST_CUSTOM_ID = 256
 
 
 def _partial(name: str, condition: str, *columns: str) -> Index:
@@ -64,6 +68,43 @@ api_keys = Table(
     Column("last_used_at", Double),
 )
 
+#: Many requests handed over at once. Where a batch stands follows from its jobs.
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("owner_id", ForeignKey("users.id"), nullable=False),
+    Column("name", String(200)),
+    Column("metadata", JSON, nullable=False),
+    Column("request_id", String(128)),
+    Column("idempotency_key", String(255)),
+    Column("request_hash", String(64)),
+    Column("retry_of", String(36)),
+    Column("total", Integer, nullable=False),
+    #: How many items are jobs by now; the others are in chunks.
+    Column("planted", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("cancel_requested_at", Double),
+    UniqueConstraint("owner_id", "idempotency_key"),
+    Index("ix_batches_owner_id_created_at", "owner_id", "created_at"),
+    _partial(
+        "ix_batches_unplanted",
+        "planted < total AND cancel_requested_at IS NULL",
+        "owner_id",
+        "created_at",
+    ),
+)
+
+#: Items of batches that are no jobs yet: a few hundred a row, as `storage.chunks` packs them.
+batch_chunks = Table(
+    "batch_chunks",
+    metadata,
+    Column("batch_id", ForeignKey("batches.id"), primary_key=True),
+    #: The place of its first item in the batch, from 0.
+    Column("position", Integer, primary_key=True),
+    Column("packed", LargeBinary, nullable=False),
+)
+
 jobs = Table(
     "jobs",
     metadata,
@@ -89,6 +130,10 @@ jobs = Table(
     Column("not_before", Double),
     Column("deadline", Double),
     Column("retry_of", String(36)),
+    Column("batch_id", String(36)),
+    Column("batch_position", Integer),
+    Column("batch_line", Integer),
+    Column("custom_id", String(LONGEST_CUSTOM_ID)),
     Column("created_at", Double, nullable=False),
     #: When the id was last handed to Celery; a queued job that was not is sent again.
     Column("sent_at", Double),
@@ -106,9 +151,18 @@ jobs = Table(
         "owner_id",
         "created_at",
     ),
-    _partial("ix_jobs_queued", "status = 'queued'", "owner_id"),
+    _partial("ix_jobs_queued", "status = 'queued' AND batch_id IS NULL", "owner_id"),
+    _partial("ix_jobs_batched", "status = 'queued' AND batch_id IS NOT NULL", "owner_id"),
     _partial("ix_jobs_sent", "status = 'queued' AND sent_at IS NOT NULL", "engine", "lane"),
     _partial("ix_jobs_owned", "status IN ('running', 'canceling')", "owner_id"),
+    _partial("ix_jobs_batch", "batch_id IS NOT NULL", "batch_id", "status"),
+    _partial(
+        "ix_jobs_results",
+        "batch_id IS NOT NULL AND finished_at IS NOT NULL",
+        "batch_id",
+        "finished_at",
+        "id",
+    ),
     _partial("ix_jobs_deadline", "deadline IS NOT NULL AND finished_at IS NULL", "deadline"),
 )
 

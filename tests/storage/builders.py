@@ -13,15 +13,20 @@ from PIL import Image
 from sqlalchemy import Table, update
 
 from darkroom.domain import (
+    Batch,
+    BatchItem,
     GeneratedImage,
     ImageRequest,
     Job,
     JobError,
     JobStatus,
+    NewBatch,
     NewJob,
     StoredImage,
 )
 from storage import Storage
+from storage.batches import new_batch_id
+from storage.chunks import Draft
 from storage.tables import images, jobs
 
 T = TypeVar("T")
@@ -44,6 +49,36 @@ def a_job(owner_id: str, prompt: str = "a lighthouse", **rest: Any) -> NewJob:
 def queued(storage: Storage, owner_id: str, **rest: Any) -> Job:
     job, _ = storage.jobs.submit(a_job(owner_id, **rest))
     return job
+
+
+def an_item(number: int = 1, **rest: Any) -> BatchItem:
+    usual: dict[str, Any] = {
+        "line": number,
+        "custom_id": f"line-{number}",
+        "engine": "builtin",
+        "model": "placeholder",
+        "request": ImageRequest(prompt=f"prompt {number}"),
+    }
+    return BatchItem(**usual | rest)
+
+
+def accepted(storage: Storage, owner_id: str, *items: BatchItem, **rest: Any) -> Batch:
+    """A batch of which nothing is planted yet."""
+    with Draft() as draft:
+        for each in items:
+            draft.add(each)
+        batch, _ = storage.batches.submit(
+            NewBatch(owner_id=owner_id, **rest), draft, batch_id=new_batch_id()
+        )
+    return batch
+
+
+def planted(storage: Storage, owner_id: str, count: int, **rest: Any) -> tuple[Batch, list[Job]]:
+    """A batch whose items are all jobs, and these in order."""
+    batch = accepted(storage, owner_id, *(an_item(number + 1) for number in range(count)), **rest)
+    while storage.batches.plant(batch.id):
+        pass
+    return batch, list(reversed(storage.jobs.list(batch_id=batch.id, limit=count)))
 
 
 def claimed(storage: Storage, job: Job, *, worker: str = "w1", lease_s: float = 30) -> Job:

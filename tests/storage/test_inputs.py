@@ -7,10 +7,12 @@ from functools import partial
 import pytest
 from sqlalchemy import func, select, update
 
-from darkroom.domain import ImageRequest, InputImage, Job, Operation, Size
+from darkroom.domain import ImageRequest, InputImage, Job, NewBatch, Operation, Size
 from darkroom.errors import EngineFailed, FileStoreUnavailable, Unavailable
 from darkroom.settings import Settings
 from storage import Storage
+from storage.batches import new_batch_id
+from storage.chunks import Draft
 from storage.contents import key_of
 from storage.files import Files
 from storage.inputs import ACCEPTED_WITHIN_S, RETRYABLE_FOR_S, Inputs
@@ -21,6 +23,7 @@ from tests.storage.builders import (
     Process,
     a_job,
     a_picture,
+    an_item,
     claimed,
     content,
     encoded,
@@ -293,7 +296,7 @@ class TestRetries:
         first = failed(storage, edit(storage, owner_id, RED, mask=BLUE))
         job_id = new_job_id()
 
-        assert storage.inputs.share(first, job_id)
+        assert storage.inputs.share(first.request, first.id, job_id)
         second, _ = storage.jobs.submit(a_job(owner_id, request=first.request), job_id=job_id)
         with_times(storage, first, finished_at=1000.0)
         storage.inputs.release()
@@ -304,7 +307,7 @@ class TestRetries:
         first = failed(storage, edit(storage, owner_id, RED), age_s=RETRYABLE_FOR_S + 1)
         storage.inputs.release()
 
-        assert not storage.inputs.share(first, new_job_id())
+        assert not storage.inputs.share(first.request, first.id, new_job_id())
 
         assert rows(storage) == 0
 
@@ -313,7 +316,7 @@ class TestRetries:
     ) -> None:
         job, _ = storage.jobs.submit(a_job(owner_id))
 
-        assert storage.inputs.share(job, new_job_id())
+        assert storage.inputs.share(job.request, job.id, new_job_id())
 
     def test_a_retry_and_letting_go_at_once_leave_all_or_nothing(
         self, storage: Storage, owner_id: str
@@ -322,7 +325,9 @@ class TestRetries:
             first = failed(storage, edit(storage, owner_id, RED), age_s=RETRYABLE_FOR_S + 1)
 
             release: Callable[[], bool | None] = storage.inputs.release
-            is_shared, _ = together(partial(storage.inputs.share, first, new_job_id()), release)
+            is_shared, _ = together(
+                partial(storage.inputs.share, first.request, first.id, new_job_id()), release
+            )
 
             if is_shared:
                 assert storage.inputs.load(first.request)[0] == (RED,)
@@ -399,3 +404,26 @@ def sorted_by_row(storage: Storage) -> list[str]:
     query = select(job_inputs.c.file_key).order_by(job_inputs.c.job_id, job_inputs.c.file_key)
     with storage.database.reading() as connection:
         return list(connection.scalars(query))
+
+
+def test_pictures_of_a_batch_are_kept_until_its_items_are_jobs(
+    storage: Storage, owner_id: str
+) -> None:
+    request = ImageRequest(prompt="x", operation=Operation.EDIT, images=(key_of(RED.data),))
+    batch_id = new_batch_id()
+    storage.inputs.keep(batch_id, [RED])
+    with Draft() as draft:
+        draft.add(an_item(1, request=request))
+        storage.batches.submit(NewBatch(owner_id=owner_id), draft, batch_id=batch_id)
+
+    as_old(storage, ACCEPTED_WITHIN_S + 1)
+    storage.inputs.release()
+    storage.batches.plant(batch_id)
+    storage.inputs.release()
+    storage.inputs.load(request)
+
+    [job] = storage.jobs.list(batch_id=batch_id)
+    succeeded(storage, job, encoded(color="green"))
+    storage.inputs.release()
+    with pytest.raises(EngineFailed):
+        storage.inputs.load(request)

@@ -1,0 +1,414 @@
+"""Batches: many requests that are accepted at once, and become jobs bit by bit.
+
+Accepting writes one row for the batch and its items in chunks, in one short transaction. Planting
+turns chunk after chunk into jobs; deleting a chunk and inserting its jobs is one transaction, so
+that anybody may do it, at any time, and a process that dies leaves whole chunks.
+
+Where a batch stands is never stored: it follows from its jobs and its chunks.
+"""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from darkroom.domain import (
+    Batch,
+    BatchCounts,
+    BatchItem,
+    BatchPlace,
+    Job,
+    JobStatus,
+    Lane,
+    NewBatch,
+    NewJob,
+)
+from darkroom.errors import IdempotencyConflict, NotFound
+from storage.backlog import QUEUED
+from storage.chunks import Draft, unpacked
+from storage.database import Database, epoch_now
+from storage.inputs import keys_of
+from storage.jobs import new_job_id
+from storage.records import job_of, new_row
+from storage.tables import batch_chunks, batches, job_inputs, jobs
+from storage.transitions import CHUNK, chunks
+
+# To the letter the conditions of partial indexes.
+UNPLANTED: ColumnElement[bool] = literal_column("planted < total AND cancel_requested_at IS NULL")
+FINISHED: ColumnElement[bool] = literal_column("batch_id IS NOT NULL AND finished_at IS NOT NULL")
+
+UNFINISHED = tuple(each for each in JobStatus if not each.is_finished)
+
+#: How far back of the newest result seen others may still turn up, in seconds: a job's time is
+#: taken before its transaction is committed.
+COMMITTED_WITHIN_S = 30.0
+
+#: From how many of its newest results the pace of a batch is told.
+PACE_OF = 200
+
+
+def new_batch_id() -> str:
+    return str(uuid.uuid4())
+
+
+class Batches:
+    """All batches, accepted, planted and looked up."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def submit(self, new: NewBatch, draft: Draft, *, batch_id: str) -> tuple[Batch, bool]:
+        """Accept a batch, whole. Returns it, and whether it is new.
+
+        One that the owner submitted before with the same idempotency key is returned instead.
+        Raises IdempotencyConflict when that one asked for something else.
+        """
+        try:
+            with self._database.writing() as connection:
+                row = connection.execute(
+                    insert(batches)
+                    .values(
+                        id=batch_id,
+                        owner_id=new.owner_id,
+                        name=new.name,
+                        metadata=dict(new.metadata),
+                        request_id=new.request_id,
+                        idempotency_key=new.idempotency_key,
+                        request_hash=new.request_hash,
+                        retry_of=new.retry_of,
+                        total=draft.total,
+                        planted=0,
+                        created_at=epoch_now(),
+                    )
+                    .returning(batches)
+                ).one()
+                for chunk in draft.chunks():
+                    connection.execute(
+                        insert(batch_chunks).values(
+                            batch_id=batch_id, position=chunk.position, packed=chunk.packed
+                        )
+                    )
+                return _batch_of(row), True
+        except IntegrityError:
+            earlier = None
+            if new.idempotency_key is not None:
+                earlier = self.replayed(new.owner_id, new.idempotency_key, new.request_hash)
+            if earlier is None:
+                raise
+            return earlier, False
+
+    def replayed(
+        self, owner_id: str, idempotency_key: str, request_hash: str | None
+    ) -> Batch | None:
+        """The batch that the owner submitted before with this key, if any.
+
+        Raises IdempotencyConflict when that one asked for something else.
+        """
+        query = select(batches).where(
+            batches.c.owner_id == owner_id, batches.c.idempotency_key == idempotency_key
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        if row.request_hash != request_hash:
+            raise IdempotencyConflict(
+                "This Idempotency-Key was used before with another batch:"
+                " use a new key for a new batch.",
+                param="Idempotency-Key",
+            )
+        return _batch_of(row)
+
+    def get(self, batch_id: str, *, owner_id: str | None = None) -> Batch:
+        """One batch, of that owner if one is named. Raises NotFound."""
+        query = select(batches).where(batches.c.id == batch_id)
+        if owner_id is not None:
+            query = query.where(batches.c.owner_id == owner_id)
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound(f"There is no batch {batch_id!r}.")
+        return _batch_of(row)
+
+    def list(
+        self, *, owner_id: str | None = None, after: str | None = None, limit: int = 50
+    ) -> Sequence[Batch]:
+        """The newest batches first; `after` continues behind the batch of that id."""
+        order = (batches.c.created_at, batches.c.id)
+        query = select(batches).order_by(*(each.desc() for each in order)).limit(limit)
+        if owner_id is not None:
+            query = query.where(batches.c.owner_id == owner_id)
+        if after is not None:
+            last = self.get(after, owner_id=owner_id)
+            query = query.where(tuple_(*order) < tuple_(last.created_at, last.id))
+        with self._database.reading() as connection:
+            return [_batch_of(row) for row in connection.execute(query)]
+
+    def has_room_for(self, owner_id: str, *, most: int, more: int) -> bool:
+        """Whether an owner may hand over so many more items when `most` may wait at once."""
+        unplanted = select(func.coalesce(func.sum(batches.c.total - batches.c.planted), 0)).where(
+            UNPLANTED, batches.c.owner_id == owner_id
+        )
+        planted = select(func.count()).where(
+            QUEUED, jobs.c.owner_id == owner_id, jobs.c.batch_id.is_not(None)
+        )
+        with self._database.reading() as connection:
+            waiting = sum(connection.scalar(each) or 0 for each in (unplanted, planted))
+        return waiting + more <= most
+
+    def unplanted(self) -> Sequence[str]:
+        """The batches that have items to plant, oldest first."""
+        query = select(batches.c.id).where(UNPLANTED).order_by(batches.c.created_at)
+        with self._database.reading() as connection:
+            return list(connection.scalars(query))
+
+    def plant(self, batch_id: str) -> frozenset[str]:
+        """Turn the first chunk of a batch into jobs. Returns the engines they are for; none when
+        there is nothing left to plant, or the batch was canceled."""
+        with self._database.writing() as connection:
+            row = connection.execute(
+                select(batches).where(UNPLANTED, batches.c.id == batch_id).with_for_update()
+            ).one_or_none()
+            if row is None:
+                return frozenset()
+            batch = _batch_of(row)
+            first = (
+                select(func.min(batch_chunks.c.position))
+                .where(batch_chunks.c.batch_id == batch_id)
+                .scalar_subquery()
+            )
+            packed = connection.scalars(
+                delete(batch_chunks)
+                .where(batch_chunks.c.batch_id == batch_id, batch_chunks.c.position == first)
+                .returning(batch_chunks.c.packed)
+            ).one()
+            items = unpacked(packed)
+            _insert_jobs(connection, batch, items)
+            connection.execute(
+                update(batches)
+                .where(batches.c.id == batch_id)
+                .values(planted=batches.c.planted + len(items))
+            )
+        return frozenset(each.engine for each in items)
+
+    def counts(self, batch: Batch) -> BatchCounts:
+        """How many items stand where now."""
+        query = (
+            select(jobs.c.status, func.count().label("held"))
+            .where(jobs.c.batch_id == batch.id)
+            .group_by(jobs.c.status)
+        )
+        with self._database.reading() as connection:
+            held = {row.status: row.held for row in connection.execute(query)}
+        # What is no job yet is what is left: read apart, the two would not add up.
+        unplanted = batch.total - sum(held.values())
+        was_canceled = batch.cancel_requested_at is not None
+        return BatchCounts(
+            queued=held.get(JobStatus.QUEUED, 0) + (0 if was_canceled else unplanted),
+            running=held.get(JobStatus.RUNNING, 0) + held.get(JobStatus.CANCELING, 0),
+            succeeded=held.get(JobStatus.SUCCEEDED, 0),
+            failed=held.get(JobStatus.FAILED, 0),
+            canceled=held.get(JobStatus.CANCELED, 0) + (unplanted if was_canceled else 0),
+        )
+
+    def last_finish(self, batch: Batch) -> float | None:
+        """When the newest of its finished jobs ended, if any did (Unix time, in seconds)."""
+        query = select(func.max(jobs.c.finished_at)).where(FINISHED, jobs.c.batch_id == batch.id)
+        with self._database.reading() as connection:
+            newest: float | None = connection.scalar(query)
+        return newest
+
+    def pace(self, batch: Batch) -> float | None:
+        """How many of its jobs ended per second lately; None before any did."""
+        newest = (
+            select(jobs.c.finished_at)
+            .where(FINISHED, jobs.c.batch_id == batch.id)
+            .order_by(jobs.c.finished_at.desc())
+            .limit(PACE_OF)
+            .subquery()
+        )
+        query = select(func.count(), epoch_now() - func.min(newest.c.finished_at))
+        with self._database.reading() as connection:
+            count, within_s = connection.execute(query.select_from(newest)).one()
+        return count / within_s if count and within_s > 0 else None
+
+    def results(self, batch: Batch) -> "Results":
+        """Its finished jobs, as far as they are, and more when asked again."""
+        return Results(self._database, batch)
+
+    def unsuccessful(self, batch: Batch) -> Iterator[Job]:
+        """Its failed and canceled jobs, in the order of the batch."""
+        query = (
+            select(jobs.c.id)
+            .where(
+                jobs.c.batch_id == batch.id,
+                jobs.c.status.in_([JobStatus.FAILED, JobStatus.CANCELED]),
+            )
+            .order_by(jobs.c.batch_position)
+        )
+        with self._database.reading() as connection:
+            ids = connection.scalars(query).all()
+        for some in chunks(ids):
+            yield from _jobs_in_order(self._database, some)
+
+    def never_planted(self, batch: Batch) -> Iterator[BatchItem]:
+        """The items that are no jobs, in the order of the batch."""
+        query = select(batch_chunks).where(batch_chunks.c.batch_id == batch.id).limit(1)
+        position = -1
+        while True:
+            behind = query.where(batch_chunks.c.position > position)
+            with self._database.reading() as connection:
+                row = connection.execute(behind.order_by(batch_chunks.c.position)).one_or_none()
+            if row is None:
+                return
+            yield from unpacked(row.packed)
+            position = row.position
+
+    def request_cancel(self, batch: Batch) -> Iterator[str]:
+        """Cancel what has not begun, and ask the workers of the rest to stop.
+
+        Yields the ids of the jobs that changed. A batch that is finished stays as it is.
+        """
+        unfinished = exists().where(jobs.c.batch_id == batch.id, jobs.c.status.in_(UNFINISHED))
+        with self._database.writing() as connection:
+            connection.execute(
+                update(batches)
+                .where(
+                    batches.c.id == batch.id,
+                    batches.c.cancel_requested_at.is_(None),
+                    or_(batches.c.planted < batches.c.total, unfinished),
+                )
+                .values(cancel_requested_at=epoch_now())
+            )
+        # From here on nothing more is planted.
+        while changed := self._cancel_some(batch):
+            yield from changed
+
+    def _cancel_some(self, batch: Batch) -> Sequence[str]:
+        some = (
+            select(jobs.c.id)
+            .where(
+                jobs.c.batch_id == batch.id,
+                jobs.c.status.in_([JobStatus.QUEUED, JobStatus.RUNNING]),
+            )
+            .order_by(jobs.c.id)
+            .limit(CHUNK)
+            # Locked, so that a job handed back between the two changes is not missed by both.
+            .with_for_update()
+        )
+        with self._database.writing() as connection:
+            ids = connection.scalars(some).all()
+            for before, after, rest in (
+                (JobStatus.QUEUED, JobStatus.CANCELED, {"finished_at": epoch_now()}),
+                (JobStatus.RUNNING, JobStatus.CANCELING, {}),
+            ):
+                connection.execute(
+                    update(jobs)
+                    .where(jobs.c.id.in_(ids), jobs.c.status == before)
+                    .values(status=after, revision=jobs.c.revision + 1, **rest)
+                )
+        return ids
+
+
+class Results:
+    """The finished jobs of a batch in the order they ended, each once."""
+
+    def __init__(self, database: Database, batch: Batch) -> None:
+        self._database = database
+        self._batch_id = batch.id
+        self._seen = bytearray(batch.total)
+        #: The end and the id of the last job looked at.
+        self._place = (0.0, "")
+
+    def more(self) -> Sequence[Job]:
+        """Some that were not returned before; none when there are none now."""
+        while rows := self._look():
+            fresh = [row.id for row in rows if not self._seen[row.batch_position]]
+            for row in rows:
+                self._seen[row.batch_position] = True
+            self._place = (rows[-1].finished_at, rows[-1].id)
+            if fresh:
+                return _jobs_in_order(self._database, fresh)
+        # A job takes its time before its transaction is committed, and one that ended before the
+        # last we saw may turn up yet.
+        self._place = (self._place[0] - COMMITTED_WITHIN_S, "")
+        return []
+
+    def _look(self) -> Sequence[Row[str, int, float]]:
+        order = (jobs.c.finished_at, jobs.c.id)
+        query = (
+            select(jobs.c.id, jobs.c.batch_position, jobs.c.finished_at)
+            .where(
+                FINISHED,
+                jobs.c.batch_id == self._batch_id,
+                tuple_(*order) > tuple_(*map(literal, self._place)),
+            )
+            .order_by(*order)
+            .limit(CHUNK)
+        )
+        with self._database.reading() as connection:
+            return connection.execute(query).all()
+
+
+def _insert_jobs(connection: Connection, batch: Batch, items: Sequence[BatchItem]) -> None:
+    rows, inputs = [], []
+    for position, item in enumerate(items, start=batch.planted):
+        job_id = new_job_id()
+        # A hair later for each, so that the backlog keeps the order of the batch.
+        created_at = batch.created_at + position * 1e-6
+        place = BatchPlace(
+            batch_id=batch.id, position=position, line=item.line, custom_id=item.custom_id
+        )
+        rows.append({**new_row(_job_of(item, batch, place), job_id), "created_at": created_at})
+        inputs += [
+            {"job_id": job_id, "file_key": key, "created_at": created_at}
+            for key in keys_of(item.request)
+        ]
+    connection.execute(insert(jobs), rows)
+    if inputs:
+        connection.execute(insert(job_inputs), inputs)
+
+
+def _job_of(item: BatchItem, batch: Batch, place: BatchPlace) -> NewJob:
+    return NewJob(
+        owner_id=batch.owner_id,
+        engine=item.engine,
+        model=item.model,
+        request=item.request,
+        warnings=item.warnings,
+        metadata=item.metadata,
+        request_id=batch.request_id,
+        lane=Lane.BATCH,
+        deadline=item.deadline,
+        retry_of=item.retry_of,
+        place=place,
+    )
+
+
+def _jobs_in_order(database: Database, ids: Sequence[str]) -> Sequence[Job]:
+    with database.reading() as connection:
+        found = {
+            row.id: job_of(row)
+            for row in connection.execute(select(jobs).where(jobs.c.id.in_(ids)))
+        }
+    return [found[each] for each in ids]
+
+
+def _batch_of(row: Row[Any]) -> Batch:
+    return Batch(**row._mapping)

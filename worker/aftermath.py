@@ -57,7 +57,7 @@ class Aftermath:
             self.policy,
             attempt=job.attempt,
             tries=self._tries(job) + 1,
-            age_s=time.time() - job.created_at,
+            tried_for_s=time.time() - self._first_try(job),
             is_paid=self._is_paid(job.engine) and not goes_on,
         )
         if delay_s is None:
@@ -146,6 +146,13 @@ class Aftermath:
             return self.driver(engine).resumes
         except Misconfigured:
             return False
+
+    def _first_try(self, job: Job) -> float:
+        """When a worker first took it: what waited for hours in a batch is as patient as others."""
+        return min(
+            (each.started_at for each in self.storage.attempts.of_job(job.id)),
+            default=job.created_at,
+        )
 
     def _tries(self, job: Job) -> int:
         return sum(each.outcome in COUNTED for each in self.storage.attempts.of_job(job.id))

@@ -52,18 +52,24 @@ class Policy:
 
 
 def delay_before_retry(
-    error: EngineError, policy: Policy, *, attempt: int, tries: int, age_s: float, is_paid: bool
+    error: EngineError,
+    policy: Policy,
+    *,
+    attempt: int,
+    tries: int,
+    tried_for_s: float,
+    is_paid: bool,
 ) -> float | None:
     """Seconds until the job is tried again, or None when it must fail.
 
     `attempt` is its number, `tries` how many attempts count against `max_attempts`, this one
-    included, and `age_s` how long ago the job was accepted.
+    included, and `tried_for_s` how long ago the first of all began.
     """
     if isinstance(error, NOTHING_DRAWN):
         delay_s = _back_off(attempt)
         if isinstance(error, EngineBusy) and error.retry_after_s is not None:
             delay_s = max(delay_s, min(error.retry_after_s, LONGEST_RETRY_AFTER_S))
-        return delay_s if age_s + delay_s <= policy.patience_s else None
+        return delay_s if tried_for_s + delay_s <= policy.patience_s else None
     may_repeat = policy.repeat_paid or not is_paid
     if isinstance(error, PERHAPS_DRAWN) and may_repeat and tries < policy.max_attempts:
         return _back_off(tries)

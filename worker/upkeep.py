@@ -1,8 +1,9 @@
 """Upkeep: what nobody else would do, done by every worker on a timer.
 
-Jobs whose worker died wait again or end; queued jobs are handed to Celery, those it lost too; jobs
-past their deadline fail, and so do those that nobody has a driver for; engines that rest are asked
-how they are; files that a dead worker left, and pictures that are kept no longer, are removed.
+Jobs whose worker died wait again or end; items of batches become jobs; queued jobs are handed to
+Celery, those it lost too; jobs past their deadline fail, and so do those that nobody has a driver
+for; engines that rest are asked how they are; files that a dead worker left, and pictures that are
+kept no longer, are removed.
 Every step is a compare-and-set, so several workers doing it at once is safe; a lock in Redis only
 spares the work.
 """
@@ -10,6 +11,7 @@ spares the work.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 
 import redis
 import structlog
@@ -30,6 +32,9 @@ LOCK = "darkroom:upkeep"
 
 #: How many waiting jobs are moved to another engine in one round.
 REROUTES_PER_ROUND = 200
+
+#: How many chunks of batches become jobs in one round: more than any engine draws meanwhile.
+CHUNKS_PER_ROUND = 8
 
 
 @dataclass(kw_only=True)
@@ -82,6 +87,7 @@ class Upkeep:
                 self._recover()
             self._visit_the_sick()
             self._give_up_on_missing_drivers()
+            self._plant()
             self.dispatcher.find_lost(self.engine_names())
             self.dispatcher.top_up(self.engine_names())
             began = self.clock()
@@ -131,6 +137,12 @@ class Upkeep:
             self.storage.gallery.drop_preview(job.id)
         except Unavailable as error:
             log.warning("preview not dropped", job_id=job.id, reason=error.detail)
+
+    def _plant(self) -> None:
+        """Turn items of batches into jobs, of one batch after the other."""
+        batches = self.storage.batches
+        for batch_id in islice(cycle(batches.unplanted()), CHUNKS_PER_ROUND):
+            batches.plant(batch_id)
 
     def _give_up_on_missing_drivers(self) -> None:
         """Fail jobs that wait for an engine whose driver was uninstalled.

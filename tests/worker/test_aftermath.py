@@ -347,3 +347,15 @@ def test_a_run_that_an_earlier_attempt_began_is_not_forgotten_when_nobody_answer
 
     assert outcome(storage, second)[0] is QUEUED
     assert storage.jobs.get(first.id).upstream_id == "run-7"
+
+
+def test_patience_begins_with_the_first_try(
+    storage: Storage, aftermath: Aftermath, hold: Hold
+) -> None:
+    job = hold()
+    waited_long = replace(job, created_at=job.created_at - PATIENT.patience_s - 60)
+
+    is_finished = aftermath.failed(waited_long, EngineBusy("Not now."))
+
+    assert not is_finished
+    assert storage.jobs.get(job.id).status is QUEUED

@@ -54,11 +54,11 @@ def delay(
     *,
     attempt: int = 1,
     tries: int = 1,
-    age_s: float = 0,
+    tried_for_s: float = 0,
     is_paid: bool = False,
 ) -> float | None:
     return delay_before_retry(
-        error, policy, attempt=attempt, tries=tries, age_s=age_s, is_paid=is_paid
+        error, policy, attempt=attempt, tries=tries, tried_for_s=tried_for_s, is_paid=is_paid
     )
 
 
@@ -137,12 +137,12 @@ def test_no_engine_can_ask_to_be_left_alone_forever() -> None:
 
 @pytest.mark.parametrize("error", [EngineBusy("No."), EngineUnreachable("No.")])
 def test_patience_with_an_engine_that_is_busy_or_away_ends(error: EngineError) -> None:
-    assert delay(error, attempt=1, age_s=PATIENT.patience_s - 2) is not None
-    assert delay(error, attempt=1, age_s=PATIENT.patience_s) is None
+    assert delay(error, attempt=1, tried_for_s=PATIENT.patience_s - 2) is not None
+    assert delay(error, attempt=1, tried_for_s=PATIENT.patience_s) is None
 
 
 def test_a_job_fails_at_once_when_the_engine_asks_for_more_patience_than_there_is() -> None:
-    assert delay(EngineBusy("No.", retry_after_s=100), age_s=PATIENT.patience_s - 50) is None
+    assert delay(EngineBusy("No.", retry_after_s=100), tried_for_s=PATIENT.patience_s - 50) is None
 
 
 def test_an_engine_that_is_busy_costs_no_tries() -> None:
@@ -158,7 +158,7 @@ def test_tries_that_may_have_drawn_are_bounded(kind: type[EngineError]) -> None:
 
 
 def test_age_does_not_end_what_may_have_drawn() -> None:
-    assert delay(EngineFailed("No."), age_s=1e6) is not None
+    assert delay(EngineFailed("No."), tried_for_s=1e6) is not None
 
 
 def test_a_wrong_key_fails_whatever_the_policy() -> None:

@@ -7,9 +7,10 @@ import fakeredis
 import pytest
 from sqlalchemy import event
 
-from darkroom.domain import Job, JobStatus
+from darkroom.domain import BatchItem, Job, JobStatus
 from darkroom.errors import Unavailable
 from storage import Storage
+from tests.storage.builders import accepted, an_item
 from tests.worker.doubles import (
     PATIENT,
     ROUND_EVERY_S,
@@ -23,6 +24,10 @@ from tests.worker.doubles import (
 from worker.upkeep import LOCK
 
 Submit = Callable[..., Job]
+
+
+def items(count: int) -> list[BatchItem]:
+    return [an_item(number) for number in range(1, count + 1)]
 
 
 def test_a_job_of_a_dead_worker_is_sent_again(
@@ -401,3 +406,19 @@ def test_leases_are_recovered_while_the_file_store_is_away(
 
     assert {storage.jobs.get(each.id).status for each in jobs} == {JobStatus.QUEUED}
     assert sorted(caretaker.changed) == sorted(each.id for each in jobs)
+
+
+def test_items_of_batches_become_jobs_and_are_sent(
+    storage: Storage, caretaker: Caretaker, queue: Queue
+) -> None:
+    owner_id = storage.users.create(email="bo@example.org", name="Bo").id
+    long, short = accepted(storage, owner_id, *items(5000)), accepted(storage, owner_id, *items(3))
+
+    caretaker.round()
+
+    assert queue.ids
+    assert storage.batches.get(short.id).planted == 3
+    assert 0 < storage.batches.get(long.id).planted < 5000
+    for _ in range(5):
+        caretaker.round()
+    assert storage.batches.get(long.id).planted == 5000

@@ -79,6 +79,9 @@ class Settings:
         300.0, "Longest a call waits for its pictures before it answers 202, in seconds."
     )
     max_body_mb: int = _variable(64, "Largest request body, in MiB.", least=1)
+    max_batch_mb: int = _variable(
+        200, "Largest body or file with the lines of a batch, in MiB.", least=1
+    )
     fetch_private_hosts: bool = _variable(
         False,
         "Whether pictures to edit may be fetched from private addresses, such as `localhost`."
@@ -94,7 +97,7 @@ class Settings:
     )
     retry_for_s: float = _variable(
         3600.0,
-        "How long after it was accepted a job is tried again for an engine that is busy or out of"
+        "How long after its first try a job is tried again for an engine that is busy or out of"
         " reach, in seconds.",
     )
     repeat_paid_calls: bool = _variable(
@@ -106,7 +109,10 @@ class Settings:
         ' misconfigured or without quota: `{"openai/gpt-image-2": "builtin/placeholder"}`.',
     )
     max_queued_per_user: int = _variable(
-        50_000, "Most jobs one user may have queued; beyond that a call is answered 429.", least=1
+        50_000,
+        "Most jobs one user may have queued, and as many items of batches; beyond that a call is"
+        " answered 429.",
+        least=1,
     )
     max_running_per_user: int | None = _variable(
         None, "Most jobs of one user that run at once. Default: no limit.", least=1
@@ -188,6 +194,10 @@ class Settings:
     @property
     def max_body_bytes(self) -> int:
         return self.max_body_mb * 1024 * 1024
+
+    @property
+    def max_batch_bytes(self) -> int:
+        return self.max_batch_mb * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)

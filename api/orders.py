@@ -1,6 +1,7 @@
 """An order: what a caller asked for, before defaults, models and capabilities are looked at."""
 
 import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -38,6 +39,11 @@ class Order:
     #: Input images and mask of an edit, as they were given.
     image: tuple[str, ...] = ()
     mask: str | None = None
+
+    @property
+    def deadline(self) -> float | None:
+        """Counted from now (Unix time, in seconds)."""
+        return time.time() + self.deadline_s if self.deadline_s else None
 
     def digest(self) -> str:
         """Equal for equal orders; tells a replay from a reused idempotency key."""

@@ -1,7 +1,6 @@
-"""From an order to an accepted job: replay, defaults, model, fit, limit, row, queue."""
+"""From an order to an accepted job: replay, plan, limit, row, queue."""
 
 import hashlib
-import time
 from dataclasses import replace
 
 import structlog
@@ -9,19 +8,11 @@ from flask import g, request
 
 from api.auth import current_user
 from api.inputs import EditInputs, read_inputs
-from api.orders import AUTO, Order
+from api.orders import Order
+from api.planning import Planner
 from api.services import Services
-from darkroom.configuration import Purpose
-from darkroom.domain import ImageRequest, Job, JobStatus, Model, NewJob, Operation, Size
-from darkroom.errors import (
-    Conflict,
-    Disabled,
-    InvalidRequest,
-    LimitReached,
-    Unavailable,
-    UnknownModel,
-)
-from engines.fitting import fit
+from darkroom.domain import ImageRequest, Job, JobStatus, NewJob
+from darkroom.errors import Conflict, InvalidRequest, LimitReached, Unavailable
 from storage.contents import key_of
 from storage.jobs import new_job_id
 
@@ -49,7 +40,7 @@ def submit(order: Order, services: Services) -> Job:
     _refuse_full_queue(new.owner_id, services)
     # Only now: all that is cheap to refuse is refused before anything is fetched or decoded.
     inputs = read_inputs(order.image, new.request.mask, services)
-    new = replace(new, request=_with_files(new.request, inputs))
+    new = replace(new, request=with_files(new.request, inputs))
     job_id = new_job_id()
     if inputs.all:
         services.storage.inputs.keep(job_id, inputs.all)
@@ -70,9 +61,7 @@ def submit_again(job: Job, services: Services) -> Job:
     earlier = _replayed(job.owner_id, request_hash, services)
     if earlier is not None:
         return earlier
-    engines = services.engines(job.request.operation)
-    _refuse_disabled(engines.purpose, job.request.operation)
-    engines.get(job.engine)
+    Planner(services).engines(job.request.operation).get(job.engine)
     _refuse_full_queue(job.owner_id, services)
     job_id = new_job_id()
     if not services.storage.inputs.share(job.request, job.id, job_id):
@@ -88,7 +77,7 @@ def submit_again(job: Job, services: Services) -> Job:
             warnings=job.warnings,
             metadata=job.metadata,
             request_id=g.request_id,
-            idempotency_key=_idempotency_key(),
+            idempotency_key=idempotency_key(),
             request_hash=request_hash,
             lane=job.lane,
             retry_of=job.id,
@@ -99,34 +88,25 @@ def submit_again(job: Job, services: Services) -> Job:
 
 
 def _replayed(owner_id: str, request_hash: str, services: Services) -> Job | None:
-    key = _idempotency_key()
+    key = idempotency_key()
     return services.storage.jobs.replayed(owner_id, key, request_hash) if key else None
 
 
 def _new_job(order: Order, services: Services) -> NewJob:
     """The job of an order; its pictures and mask are still as the order gives them."""
-    engines = services.engines(order.operation)
-    _refuse_disabled(engines.purpose, order.operation)
-    _refuse_too_many(order.n, services.settings.max_count)
-    if order.operation is Operation.EDIT and not engines.models():
-        raise UnknownModel(
-            "No enabled engine can edit pictures: ask an admin to configure one that can.",
-            param="model",
-        )
-    engine, model = engines.resolve(order.model, order.engine)
-    fitted = fit(_request(order, engines.purpose, model), model, strict=order.strict)
+    plan = Planner(services).plan(order)
     return NewJob(
         owner_id=current_user().id,
-        engine=engine,
-        model=model.id,
-        request=fitted.request,
-        warnings=fitted.warnings,
+        engine=plan.engine,
+        model=plan.model,
+        request=plan.request,
+        warnings=plan.warnings,
         metadata=order.metadata,
         request_id=g.request_id,
-        idempotency_key=_idempotency_key(),
+        idempotency_key=idempotency_key(),
         request_hash=order.digest(),
         lane=order.lane,
-        deadline=time.time() + order.deadline_s if order.deadline_s else None,
+        deadline=order.deadline,
     )
 
 
@@ -170,40 +150,8 @@ def send_next(engine: str, services: Services) -> None:
         log.warning("nothing sent yet", engine=engine, reason=error.detail)
 
 
-def _refuse_disabled(purpose: Purpose, operation: Operation) -> None:
-    if not purpose.enabled:
-        what = "Image generation" if operation is Operation.GENERATE else "Image editing"
-        raise Disabled(f"{what} is switched off on this server: ask an admin.")
-
-
-def _refuse_too_many(count: int, most: int) -> None:
-    if count > most:
-        raise InvalidRequest(
-            f"n: It must be from 1 to {most}; ask for more in several requests.", param="n"
-        )
-
-
-def _request(order: Order, purpose: Purpose, model: Model) -> ImageRequest:
-    # A default that this model cannot use is none; only what the caller asked for is warned about.
-    size = order.size or (purpose.size if model.capabilities.sizes else None) or AUTO
-    steps = order.steps or (purpose.steps if model.capabilities.max_steps else None)
-    return ImageRequest(
-        prompt=order.prompt,
-        operation=order.operation,
-        count=order.n,
-        size=None if size == AUTO else Size.parse(size),
-        steps=steps,
-        negative_prompt=order.negative_prompt,
-        seed=order.seed,
-        quality=order.quality,
-        output_format=order.output_format,
-        background=order.background,
-        images=order.image,
-        mask=order.mask,
-    )
-
-
-def _with_files(request: ImageRequest, inputs: EditInputs) -> ImageRequest:
+def with_files(request: ImageRequest, inputs: EditInputs) -> ImageRequest:
+    """The request with the files of its pictures in the place of what the caller sent."""
     return replace(
         request,
         images=tuple(key_of(each.data) for each in inputs.images),
@@ -211,7 +159,8 @@ def _with_files(request: ImageRequest, inputs: EditInputs) -> ImageRequest:
     )
 
 
-def _idempotency_key() -> str | None:
+def idempotency_key() -> str | None:
+    """The key this request repeats safely under, if it has one. Raises InvalidRequest."""
     key = request.headers.get("Idempotency-Key")
     if key is not None and not (0 < len(key) <= MAX_KEY_CHARS):
         raise InvalidRequest(

@@ -13,6 +13,7 @@ from api.errors import register_error_handlers
 from api.queue import CeleryQueue, Queue
 from api.requests import track_requests
 from api.routes.accounts import accounts
+from api.routes.batches import batches
 from api.routes.engines import engines
 from api.routes.files import files
 from api.routes.health import health
@@ -84,6 +85,7 @@ def _add_routes(app: Flask) -> None:
     # Open WebUI serves the same routes under a version too.
     api.register_blueprint(images, url_prefix="/api/v1/images", name="images_v1")
     api.register_blueprint(jobs, url_prefix="/api/v1/jobs")
+    api.register_blueprint(batches, url_prefix="/api/v1/batches")
     api.register_blueprint(engines, url_prefix="/api/v1/engines")
     api.register_blueprint(files, url_prefix="/api/v1/files")
     api.register_blueprint(accounts, url_prefix="/api/v1/auths")

@@ -108,6 +108,8 @@ def job_view(job: Job, images: Sequence[StoredImage]) -> dict[str, Any]:
         "lane": job.lane,
         "deadline": job.deadline,
         "retry_of": job.retry_of,
+        "batch_id": job.place.batch_id if job.place else None,
+        "custom_id": job.place.custom_id if job.place else None,
         "not_before": job.not_before,
         "revision": job.revision,
         "user_id": job.owner_id,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Never
 
 import orjson
@@ -79,6 +80,9 @@ def problem_of(error: errors.DarkroomError) -> Response:
     members: dict[str, Any] = {"param": getattr(error, "param", None)}
     if isinstance(error, errors.InvalidRequest) and error.problems:
         members["errors"] = [{"param": param, "detail": detail} for param, detail in error.problems]
+    if isinstance(error, errors.InvalidBatch) and error.lines:
+        members["errors"] = [asdict(each) for each in error.lines]
+        members["error_count"] = error.count
     if isinstance(error, errors.EngineError):
         members |= {
             "retryable": error.retryable,
@@ -184,22 +188,25 @@ class Parser(FlaskParser):
         return parse_json(body)
 
     def handle_error(self, error: Any, req: Any, schema: Schema, **_: Any) -> Never:
-        by_location = error.messages
-        problems = tuple(
-            problem for messages in by_location.values() for problem in _flattened(messages)
-        )
-        param, reason = problems[0]
-        more = f" ({len(problems) - 1} more in `errors`.)" if len(problems) > 1 else ""
-        raise errors.InvalidRequest(f"{param}: {reason}{more}", param=param, problems=problems)
+        # By location: body, query and so on.
+        raise invalid(*error.messages.values())
 
 
-def _flattened(messages: Any, path: str = "") -> list[tuple[str, str]]:
+def invalid(*messages: Any) -> errors.InvalidRequest:
+    """The error for what marshmallow has to say of a request."""
+    problems = tuple(problem for each in messages for problem in flattened(each))
+    param, reason = problems[0]
+    more = f" ({len(problems) - 1} more in `errors`.)" if len(problems) > 1 else ""
+    return errors.InvalidRequest(f"{param}: {reason}{more}", param=param, problems=problems)
+
+
+def flattened(messages: Any, path: str = "") -> list[tuple[str, str]]:
     """Marshmallow's tree of messages as (dotted field, sentence)."""
     if isinstance(messages, Mapping):
         return [
             each
             for name, below in messages.items()
-            for each in _flattened(
+            for each in flattened(
                 below, path if name in {"_schema", "value"} else f"{path}.{name}".lstrip(".")
             )
         ]

@@ -4,6 +4,7 @@ Schemas are pure: they know shapes and ranges, never the database. Unknown field
 that a misspelt one is not dropped in silence; `null` means the same as leaving a field out.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -38,6 +39,12 @@ def _about(text: str, **more: Any) -> dict[str, Any]:
 
 def _password(**rest: Any) -> Text:
     return Text(validate=validate.Length(8, 200), load_only=True, **rest)
+
+
+def small_metadata(value: Mapping[str, Any] | None) -> None:
+    """Raises ValidationError for metadata that is too large to be kept."""
+    if value is not None and len(orjson.dumps(value)) > MAX_METADATA_BYTES:
+        raise ValidationError("It must have at most 16 KiB as JSON.")
 
 
 class GenerationSchema(Schema):
@@ -127,8 +134,7 @@ class GenerationSchema(Schema):
     def _metadata_is_small(self, value: dict[str, Any] | None, data_key: str) -> None:
         if value is None:
             return
-        if len(orjson.dumps(value)) > MAX_METADATA_BYTES:
-            raise ValidationError("It must have at most 16 KiB as JSON.")
+        small_metadata(value)
         for name in ("chat_id", "message_id"):
             link = value.get(name)
             if link is not None and not (
@@ -287,6 +293,10 @@ class JobSchema(Schema):
     retry_of = fields.String(
         required=True, allow_none=True, **_about("The id of the job that this one repeats.")
     )
+    batch_id = fields.String(
+        required=True, allow_none=True, **_about("The batch it belongs to, if to any.")
+    )
+    custom_id = fields.String(required=True, allow_none=True, **_about("What its batch calls it."))
     not_before = fields.Float(
         required=True, allow_none=True, **_about("It is not tried again before this (Unix time).")
     )
@@ -358,6 +368,7 @@ class PageSchema(Schema):
 
 class JobQuerySchema(PageSchema):
     status = fields.Enum(JobStatus, by_value=True)
+    batch = Text(validate=validate.Length(max=64), **_about("Only jobs of this batch."))
     all = fields.Boolean(load_default=False, **_about("Everyone's, for admins."))
 
 
@@ -497,8 +508,10 @@ class EngineSchema(Schema):
 
 
 class ProblemDetailSchema(Schema):
+    line = fields.Integer(**_about("The line of the batch it is about, from 1."))
     param = fields.String(required=True)
     detail = fields.String(required=True)
+    code = fields.String(**_about("What the line alone would be answered with."))
 
 
 class ProblemSchema(Schema):
@@ -513,6 +526,9 @@ class ProblemSchema(Schema):
     param = fields.String(**_about("The field at fault."))
     errors = fields.List(
         fields.Nested(ProblemDetailSchema), **_about("Every field at fault, when several are.")
+    )
+    error_count = fields.Integer(
+        **_about("How many there are, when not all of them are in `errors`.")
     )
     engine = fields.String()
     model = fields.String()

@@ -188,6 +188,10 @@ class JobError:
     upstream_request_id: str | None = None
 
 
+#: Longest name that an owner may give an item of a batch, in characters.
+LONGEST_CUSTOM_ID = 256
+
+
 @dataclass(frozen=True, kw_only=True)
 class BatchPlace:
     """Where in a batch a job belongs."""

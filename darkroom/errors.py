@@ -5,6 +5,7 @@ DarkroomError
 ├── SettingsError             the service cannot start as configured
 ├── CallerError               the request cannot be served as it was sent
 │   ├── InvalidRequest        a field is missing, malformed or out of range
+│   │   ├── InvalidBatch      items of a batch are
 │   │   ├── UnknownModel      no enabled engine offers this model
 │   │   └── Unsupported       the model cannot honour a parameter (strict requests only)
 │   ├── BodyTooLarge
@@ -41,6 +42,7 @@ DarkroomError
 next step. It never holds a secret, a traceback or a server path.
 """
 
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 
@@ -91,6 +93,37 @@ class InvalidRequest(CallerError):
     ) -> None:
         super().__init__(detail, param=param)
         self.problems = problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineProblem:
+    """What is wrong with one line of a batch."""
+
+    #: From 1.
+    line: int
+    param: str
+    detail: str
+    #: The code of the error that the line alone would be answered with.
+    code: str = InvalidRequest.code
+
+
+class InvalidBatch(InvalidRequest):
+    """Items of a batch are missing, malformed or out of range; none was accepted."""
+
+    #: The first of them; `count` is how many there are.
+    lines: tuple[LineProblem, ...]
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        param: str | None = None,
+        lines: tuple[LineProblem, ...] = (),
+        count: int = 0,
+    ) -> None:
+        super().__init__(detail, param=param)
+        self.lines = lines
+        self.count = count
 
 
 class UnknownModel(InvalidRequest):

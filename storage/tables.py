@@ -18,6 +18,7 @@ from sqlalchemy import (
     text,
 )
 
+from darkroom.domain import LONGEST_CUSTOM_ID
 from storage.texts import EngineJSON, EngineText
 
 metadata = MetaData(
@@ -32,9 +33,6 @@ metadata = MetaData(
 
 #: Longest id of a run upstream that is kept, in characters.
 LONGEST_UPSTREAM_ID = 200
-
-#: Longest name that an owner may give an item of a batch, in characters.
-LONGEST_CUSTOM_ID = 256
 
 
 def _partial(name: str, condition: str, *columns: str) -> Index:

@@ -26,7 +26,8 @@ jobs = Blueprint("jobs", __name__, description="What became of each request")
 def list_jobs(query: dict[str, Any]) -> list[dict[str, Any]]:
     """Own jobs, newest first."""
     owner_id = visible_owner(everyone=query.pop("all"))
-    found = services().storage.jobs.list(owner_id=owner_id, **query)
+    batch_id = query.pop("batch", None)
+    found = services().storage.jobs.list(owner_id=owner_id, batch_id=batch_id, **query)
     images = services().storage.images.of_jobs([each.id for each in found])
     return [job_view(each, images[each.id]) for each in found]
 

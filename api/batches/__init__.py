@@ -1,0 +1,1 @@
+"""Batches over HTTP: lines in, lines out."""

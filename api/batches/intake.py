@@ -1,0 +1,226 @@
+"""The intake of a batch: every item is read, planned and fitted before any of them is accepted.
+
+What is wrong is collected, line by line, so that a caller mends everything at once. Memory does not
+grow with the batch: items go to a draft, which is a file.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+from marshmallow import Schema, ValidationError
+
+from api.batches.expanding import expanded, read_matrix, size_of
+from api.errors import flattened, parse_json
+from api.inputs import read_inputs
+from api.planning import Planner
+from api.schemas import EditSchema, GenerationSchema
+from api.services import Services
+from api.submission import with_files
+from darkroom.domain import LONGEST_CUSTOM_ID, BatchItem, ImageRequest, Operation
+from darkroom.errors import InvalidBatch, InvalidRequest, LineProblem, Misconfigured
+from storage.chunks import Draft, unpacked
+
+#: The most items of one batch, expanded ones counted each.
+MOST_ITEMS = 50_000
+
+#: How many problems are listed; all are counted.
+MOST_LISTED = 1000
+
+#: How many different pictures one batch may have fetched while the call waits.
+MOST_LINKS = 100
+
+#: Turns the body of an item into an order. Raises ValidationError.
+Reader = Callable[[dict[str, Any]], Any]
+
+
+class ItemReader:
+    """Reads items as they are sent to the images routes."""
+
+    def __init__(self) -> None:
+        # An item has no lane of its own: a batch waits in the batch lane.
+        self._schemas: Mapping[Operation, Schema] = {
+            Operation.GENERATE: GenerationSchema(exclude=("lane",)),
+            Operation.EDIT: EditSchema(exclude=("lane",)),
+        }
+
+    def __call__(self, body: dict[str, Any]) -> Any:
+        operation = Operation.EDIT if body.get("image") is not None else Operation.GENERATE
+        return self._schemas[operation].load(body)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """What holds for all items that do not say otherwise."""
+
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    expand: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Intake:
+    """Takes the items of one batch in."""
+
+    def __init__(self, services: Services, shared: Shared, reader: Reader | None = None) -> None:
+        self._planner = Planner(services)
+        self._services = services
+        self._shared = shared
+        self._read = reader or ItemReader()
+        self._problems = Problems()
+        self._taken_ids: set[bytes] = set()
+        self._has_edits = False
+
+    def take(self, lines: Iterable[tuple[int, Any]], draft: Draft) -> None:
+        """Add every item to the draft. Raises InvalidBatch that lists what is wrong with which."""
+        for line, body in lines:
+            with self._problems.of(line):
+                self._take(line, _parsed(body), draft)
+        self._problems.refuse_any()
+        if draft.total == 0:
+            raise InvalidBatch("The batch has no items.", param="items")
+
+    def read_pictures(self, draft: Draft, finished: Draft, batch_id: str) -> Draft:
+        """Keep the pictures that items work on, under the batch's id. Returns the draft that names
+        their files: `finished`, unless there are none to keep. Raises InvalidBatch."""
+        if not self._has_edits:
+            return draft
+        pictures = _Pictures(self._services, batch_id)
+        for chunk in draft.chunks():
+            for item in unpacked(chunk.packed):
+                with self._problems.of(item.line):
+                    finished.add(replace(item, request=pictures.kept(item.request)))
+        self._problems.refuse_any()
+        return finished
+
+    def _take(self, line: int, body: Any, draft: Draft) -> None:
+        if not isinstance(body, dict):
+            raise ValidationError("An item must be a JSON object.")
+        said = {name: value for name, value in body.items() if value is not None}
+        item = {**self._shared.defaults, **said}
+        custom_id = _custom_id(item.pop("custom_id", None), line)
+        matrix = read_matrix(item.pop("expand", self._shared.expand))
+        if draft.total + size_of(matrix) > MOST_ITEMS:
+            self._problems.stop(line, f"With it the batch has more than {MOST_ITEMS:,} items.")
+        for each_id, each in expanded(item, custom_id, matrix):
+            self._refuse_repeated(each_id)
+            order = self._read(each)
+            plan = self._planner.plan(order)
+            self._has_edits = self._has_edits or order.operation is Operation.EDIT
+            draft.add(
+                BatchItem(
+                    line=line,
+                    custom_id=each_id,
+                    engine=plan.engine,
+                    model=plan.model,
+                    request=plan.request,
+                    warnings=plan.warnings,
+                    metadata=order.metadata,
+                    deadline=order.deadline,
+                )
+            )
+
+    def _refuse_repeated(self, custom_id: str) -> None:
+        # As hashes, fifty thousand of which are small.
+        digest = hashlib.blake2b(custom_id.encode(errors="surrogatepass"), digest_size=16).digest()
+        if digest in self._taken_ids:
+            raise ValidationError({"custom_id": [f"{custom_id!r} is used twice in the batch."]})
+        self._taken_ids.add(digest)
+
+
+class Problems:
+    """What is wrong with a batch."""
+
+    def __init__(self) -> None:
+        self._listed: list[LineProblem] = []
+        self._count = 0
+
+    @contextmanager
+    def of(self, line: int) -> Iterator[None]:
+        """Note what is wrong with a line, and go on with the next."""
+        try:
+            yield
+        except ValidationError as error:
+            for param, detail in flattened(error.messages):
+                self._note(LineProblem(line=line, param=param, detail=detail))
+        except Misconfigured as error:
+            self._note(LineProblem(line=line, param="model", detail=error.detail, code=error.code))
+        except InvalidBatch:
+            raise
+        except InvalidRequest as error:
+            param = error.param or "body"
+            self._note(LineProblem(line=line, param=param, detail=error.detail, code=error.code))
+
+    def stop(self, line: int, detail: str) -> None:
+        """Note what makes looking at the rest useless. Raises InvalidBatch."""
+        self._note(LineProblem(line=line, param="body", detail=detail))
+        self.refuse_any()
+
+    def refuse_any(self) -> None:
+        """Raises InvalidBatch when anything was noted."""
+        if not self._count:
+            return
+        first = self._listed[0]
+        more = f" ({self._count - 1} more in `errors`.)" if self._count > 1 else ""
+        raise InvalidBatch(
+            f"Line {first.line}: {first.param}: {first.detail}{more} Nothing was accepted.",
+            param=first.param,
+            lines=tuple(self._listed),
+            count=self._count,
+        )
+
+    def _note(self, problem: LineProblem) -> None:
+        self._count += 1
+        if len(self._listed) < MOST_LISTED:
+            self._listed.append(problem)
+
+
+class _Pictures:
+    """The pictures that the items of one batch work on: each is read and kept once."""
+
+    def __init__(self, services: Services, batch_id: str) -> None:
+        self._services = services
+        self._batch_id = batch_id
+        self._kept: dict[bytes, ImageRequest] = {}
+        self._links: set[str] = set()
+
+    def kept(self, request: ImageRequest) -> ImageRequest:
+        texts = orjson.dumps([request.images, request.mask])
+        digest = hashlib.sha256(texts).digest()
+        if digest not in self._kept:
+            self._refuse_many_links(request)
+            inputs = read_inputs(request.images, request.mask, self._services)
+            if inputs.all:
+                self._services.storage.inputs.keep(self._batch_id, inputs.all)
+            self._kept[digest] = with_files(ImageRequest(prompt=""), inputs)
+        found = self._kept[digest]
+        return replace(request, images=found.images, mask=found.mask)
+
+    def _refuse_many_links(self, request: ImageRequest) -> None:
+        texts = (*request.images, *((request.mask,) if request.mask else ()))
+        self._links.update(each for each in texts if each.startswith(("http://", "https://")))
+        if len(self._links) > MOST_LINKS:
+            raise ValidationError(
+                {
+                    "image": [
+                        f"A batch may link to at most {MOST_LINKS} pictures: send the others along"
+                        " as base64."
+                    ]
+                }
+            )
+
+
+def _parsed(body: Any) -> Any:
+    """The JSON of a line; what is no text was parsed before."""
+    return parse_json(body) if isinstance(body, bytes) else body
+
+
+def _custom_id(given: Any, line: int) -> str:
+    if given is None:
+        return f"line-{line}"
+    # Room for the number of an expanded item.
+    longest = LONGEST_CUSTOM_ID - 6
+    if not isinstance(given, str) or not 0 < len(given) <= longest or "\0" in given:
+        raise ValidationError({"custom_id": [f"It must be a string of 1 to {longest} characters."]})
+    return given

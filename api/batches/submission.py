@@ -1,0 +1,131 @@
+"""From lines to an accepted batch: replay, intake, limit, row, first jobs."""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+from flask import g
+
+from api.auth import current_user
+from api.batches.intake import Intake, Reader, Shared
+from api.services import Services
+from api.submission import FULL_S, idempotency_key, send_next
+from darkroom.domain import Batch, BatchItem, Job, NewBatch
+from darkroom.errors import Conflict, LimitReached
+from storage.batches import new_batch_id
+from storage.chunks import Draft
+
+
+def replayed(request_hash: str, services: Services) -> Batch | None:
+    """The batch that this request, sent before under the same key, made."""
+    key = idempotency_key()
+    batches = services.storage.batches
+    return batches.replayed(current_user().id, key, request_hash) if key else None
+
+
+def submit_batch(
+    lines: Iterable[tuple[int, Any]],
+    services: Services,
+    *,
+    shared: Shared,
+    request_hash: str,
+    name: str | None = None,
+    metadata: dict[str, Any] | None = None,
+    reader: Reader | None = None,
+) -> Batch:
+    """Accept all lines of the current user as one batch, and let its first jobs begin.
+
+    A line is its number and a JSON object, or the text of one. Raises InvalidBatch,
+    IdempotencyConflict, LimitReached, Disabled, or Unavailable; then nothing was accepted.
+    """
+    batch_id = new_batch_id()
+    intake = Intake(services, shared, reader)
+    with Draft() as draft, Draft() as finished:
+        intake.take(lines, draft)
+        _refuse_full_queue(draft.total, services)
+        new = NewBatch(
+            owner_id=current_user().id,
+            name=name,
+            metadata=metadata or {},
+            request_id=g.request_id,
+            idempotency_key=idempotency_key(),
+            request_hash=request_hash,
+        )
+        return _accept(new, intake.read_pictures(draft, finished, batch_id), batch_id, services)
+
+
+def retry_batch(batch: Batch, services: Services) -> Batch:
+    """Accept what failed or was canceled in a batch once more, as a new batch of the same owner.
+
+    Raises Conflict when nothing did, or the batch goes on; LimitReached.
+    """
+    request_hash = hashlib.sha256(f"retry of {batch.id}".encode()).hexdigest()
+    earlier = replayed(request_hash, services)
+    if earlier is not None:
+        return earlier
+    counts = services.storage.batches.counts(batch)
+    if not counts.status(was_canceled=batch.cancel_requested_at is not None).is_finished:
+        raise Conflict("The batch goes on: wait until it is finished, or cancel it first.")
+    if counts.failed + counts.canceled == 0:
+        raise Conflict("Nothing in the batch failed or was canceled: there is nothing to retry.")
+    _refuse_full_queue(counts.failed + counts.canceled, services)
+    batch_id = new_batch_id()
+    with Draft() as draft:
+        for job in services.storage.batches.unsuccessful(batch):
+            draft.add(_repeated(job, batch_id, services))
+        for item in services.storage.batches.never_planted(batch):
+            _share(item, batch.id, batch_id, services)
+            draft.add(item)
+        new = NewBatch(
+            owner_id=batch.owner_id,
+            name=batch.name,
+            metadata=batch.metadata,
+            request_id=g.request_id,
+            idempotency_key=idempotency_key(),
+            request_hash=request_hash,
+            retry_of=batch.id,
+        )
+        return _accept(new, draft, batch_id, services)
+
+
+def _repeated(job: Job, batch_id: str, services: Services) -> BatchItem:
+    place = job.place
+    item = BatchItem(
+        line=place.line if place else 1,
+        custom_id=place.custom_id if place else job.id,
+        engine=job.engine,
+        model=job.model,
+        request=job.request,
+        warnings=job.warnings,
+        metadata=job.metadata,
+        retry_of=job.id,
+    )
+    _share(item, job.id, batch_id, services)
+    return item
+
+
+def _share(item: BatchItem, holder_id: str, batch_id: str, services: Services) -> None:
+    if not services.storage.inputs.share(item.request, holder_id, batch_id):
+        raise Conflict(
+            f"The pictures that {item.custom_id!r} worked on are not kept any more: send the batch"
+            " again."
+        )
+
+
+def _refuse_full_queue(more: int, services: Services) -> None:
+    most = services.settings.max_queued_per_user
+    if not services.storage.batches.has_room_for(current_user().id, most=most, more=more):
+        raise LimitReached(
+            f"With these {more:,} items more than {most:,} would wait, which is as many as one user"
+            " may have: wait until some are done, or send fewer.",
+            retry_after_s=FULL_S,
+        )
+
+
+def _accept(new: NewBatch, draft: Draft, batch_id: str, services: Services) -> Batch:
+    batch, is_new = services.storage.batches.submit(new, draft, batch_id=batch_id)
+    if is_new:
+        # The first jobs begin at once; upkeep makes the others.
+        for engine in sorted(services.storage.batches.plant(batch.id)):
+            send_next(engine, services)
+    return services.storage.batches.get(batch.id)

@@ -118,7 +118,7 @@ class Cluster(Caller):
         super().__init__(folder)
         api_port, broker_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{api_port}"
-        redis_url = f"redis://127.0.0.1:{broker_port}/0"
+        self.redis_url = redis_url = f"redis://127.0.0.1:{broker_port}/0"
         self.ledger = Ledger(folder / "ledger")
         environment = {
             "data_dir": folder / "data",

@@ -9,7 +9,7 @@ from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
 
 from api.auth import init_tokens
-from api.errors import register_error_handlers
+from api.dialects import register_error_handlers
 from api.queue import CeleryQueue, Queue
 from api.requests import track_requests
 from api.routes.accounts import accounts

@@ -131,9 +131,14 @@ def error_body(
 def envelope_of(error: errors.DarkroomError) -> Response:
     """The answer for one of our own exceptions."""
     wording = wording_of(type(error))
-    body = error_body(wording, error.detail, param=getattr(error, "param", None))
     retry_after_s = getattr(error, "retry_after_s", None) or wording.retry_after_s
-    return _answer(wording, body, retry_after_s=retry_after_s)
+    return _answer(wording, body_of_error(error), retry_after_s=retry_after_s)
+
+
+def body_of_error(error: errors.DarkroomError) -> dict[str, Any]:
+    """The envelope for one of our own exceptions."""
+    param = getattr(error, "param", None)
+    return error_body(wording_of(type(error)), error.detail, param=param)
 
 
 def envelope_of_http(error: HTTPException) -> Response:

@@ -9,7 +9,9 @@ from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
 
 from api.auth import init_tokens
-from api.errors import register_error_handlers
+from api.dialects import register_error_handlers
+from api.openai.links import PictureLinks
+from api.openai.routes import deployments, dialect
 from api.queue import CeleryQueue, Queue
 from api.requests import track_requests
 from api.routes.accounts import accounts
@@ -25,7 +27,7 @@ from api.schemas import ProblemSchema
 from api.services import EXTENSION, Services
 from api.waiting import Waiter
 from darkroom import __version__, bus
-from darkroom.secrets import service_secret
+from darkroom.secrets import derive_key, service_secret
 from darkroom.settings import Settings
 from engines.catalog import Catalog
 from engines.registry import Registry
@@ -42,6 +44,7 @@ def create_app(
     """The application for one process. Raises SettingsError."""
     storage = storage or open_storage(settings)
     broker = broker or bus.connect(settings)
+    secret = service_secret(settings)
     app = Flask("api", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     # With or without a slash at the end, lists are the same; a redirect would lose a body.
@@ -58,8 +61,9 @@ def create_app(
             capacity=settings.waiting_places,
         ),
         registry=Registry(Catalog.load(settings.model_catalog)),
+        links=PictureLinks(derive_key(secret, "picture links")),
     )
-    init_tokens(app, secret=service_secret(settings), ttl_s=settings.token_ttl_s)
+    init_tokens(app, secret=secret, ttl_s=settings.token_ttl_s)
     track_requests(app)
     _add_routes(app)
     register_error_handlers(app)
@@ -90,6 +94,8 @@ def _add_routes(app: Flask) -> None:
     api.register_blueprint(files, url_prefix="/api/v1/files")
     api.register_blueprint(accounts, url_prefix="/api/v1/auths")
     api.register_blueprint(users, url_prefix="/api/v1/users")
+    api.register_blueprint(dialect, url_prefix="/v1")
+    api.register_blueprint(deployments, url_prefix="/openai/deployments")
     api.register_blueprint(metrics)
     app.register_blueprint(health)
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json"))

@@ -39,7 +39,7 @@ def wait_and_answer(job: Job, wanted: Preferences, services: Services) -> Respon
     on. A wait that ends never ends the job.
     """
     if not job.status.is_finished and wanted.wait_s > 0:
-        job = _awaited(job, wanted.wait_s, services)
+        job = awaited(job, wanted.wait_s, services)
     try:
         response = _answer(job, services)
     except Unavailable as error:
@@ -52,9 +52,11 @@ def wait_and_answer(job: Job, wanted: Preferences, services: Services) -> Respon
     return response
 
 
-def _awaited(job: Job, wait_s: float, services: Services) -> Job:
-    """The job after the wait; as it was before when the database went away meanwhile: it is
-    accepted, and that must be said."""
+def awaited(job: Job, wait_s: float, services: Services) -> Job:
+    """The job after the wait, which ends at once when no place to wait in is free.
+
+    As it was before when the database went away meanwhile: it is accepted, and that must be said.
+    """
     try:
         with services.waiter.place() as is_free:
             if is_free:

@@ -112,6 +112,9 @@ def _authenticate() -> User:
 
 def _bearer() -> str:
     header = request.headers.get("Authorization", "")
+    if not header and (key := request.headers.get("api-key", "").strip()):
+        # As Azure's clients send it.
+        return key
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise NotSignedIn(

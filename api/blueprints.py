@@ -1,9 +1,10 @@
 """How a resource is declared: a blueprint whose requests and failures look like all others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from flask_smorest import Blueprint as SmorestBlueprint
+from marshmallow import Schema
 
 from api.errors import PROBLEM, Parser
 from api.schemas import ProblemSchema
@@ -29,6 +30,10 @@ class Blueprint(SmorestBlueprint):
     """A blueprint that reads with our parser."""
 
     ARGUMENTS_PARSER = Parser()
+    #: The form of its failures.
+    PROBLEM_SCHEMA: type[Schema] = ProblemSchema
+    PROBLEM_TYPE = PROBLEM
+    REASONS: Mapping[int, str] = REASONS
 
     def problems(self, *statuses: int) -> Callable[[F], F]:
         """Document which failures an operation answers with."""
@@ -37,9 +42,9 @@ class Blueprint(SmorestBlueprint):
             for status in sorted(statuses, reverse=True):
                 handler = self.alt_response(
                     status,
-                    schema=ProblemSchema,
-                    description=REASONS[status],
-                    content_type=PROBLEM,
+                    schema=self.PROBLEM_SCHEMA,
+                    description=self.REASONS[status],
+                    content_type=self.PROBLEM_TYPE,
                 )(handler)
             return handler
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any, Never
 
 import orjson
-from flask import Flask, Response, g, json
+from flask import Response, g, json
 from marshmallow import RAISE, Schema
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
@@ -121,32 +121,30 @@ def problem_of_job(job: Job, url: str) -> Response:
     )
 
 
-def register_error_handlers(app: Flask) -> None:
-    """Answer everything that is raised in a request with a problem document."""
-    app.register_error_handler(errors.DarkroomError, problem_of)
-    app.register_error_handler(HTTPException, _problem_of_http)
-
-
-def _problem_of_http(error: HTTPException) -> Response:
+def problem_of_http(error: HTTPException) -> Response:
+    """The document for what Flask and Werkzeug raise by themselves."""
     status = error.code or 500
-    if status == 500:
-        # Flask logged the traceback; the caller gets the id to find it by.
-        detail = "Darkroom made a mistake; its log has the cause under this request's id."
-    elif status == 413:
-        detail = "The request body is over the limit of this server: send a smaller one."
-    else:
-        detail = error.description or error.name
     response = problem(
         status,
         code=HTTP_CODES.get(status, "internal_error" if status >= 500 else "http_error"),
         title=error.name,
-        detail=detail,
+        detail=detail_of_http(error),
         param="body" if status == 413 else None,
     )
     for name, value in error.get_headers():
         if name not in {"Content-Type", "Content-Length"}:
             response.headers[name] = value
     return response
+
+
+def detail_of_http(error: HTTPException) -> str:
+    """What went wrong, for a person."""
+    if (error.code or 500) == 500:
+        # Flask logged the traceback; the caller gets the id to find it by.
+        return "Darkroom made a mistake; its log has the cause under this request's id."
+    if error.code == 413:
+        return "The request body is over the limit of this server: send a smaller one."
+    return error.description or error.name
 
 
 def _status_of(kind: type[errors.DarkroomError]) -> int:

@@ -23,7 +23,8 @@ from storage.inspection import MAX_BYTES
 from storage.normalizing import normalize, normalize_mask
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-OWN_PATH = re.compile(rf"/api/v1/files/({UUID.pattern})(?:/content)?")
+#: Where an own file is, in either dialect.
+OWN_PATH = re.compile(rf"(?:/api/v1/files|/v1/images/files)/({UUID.pattern})(?:/content)?")
 
 #: The most that the pictures of one call may hold together: they are all in memory at once.
 MAX_TOTAL_BYTES = 128 * 1024 * 1024

@@ -39,6 +39,9 @@ class Order:
     #: Input images and mask of an edit, as they were given.
     image: tuple[str, ...] = ()
     mask: str | None = None
+    #: Fields of another dialect that no engine is asked for. Like what a model cannot honour they
+    #: are warned about, or refused when `strict`.
+    not_honoured: tuple[str, ...] = ()
 
     @property
     def deadline(self) -> float | None:

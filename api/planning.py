@@ -6,7 +6,7 @@ from api.orders import AUTO, Order
 from api.services import Services
 from darkroom.configuration import ImagesConfig, Purpose
 from darkroom.domain import ImageRequest, Model, Operation, Size
-from darkroom.errors import Disabled, InvalidRequest, UnknownModel
+from darkroom.errors import Disabled, InvalidRequest, UnknownModel, Unsupported
 from engines.fitting import fit
 from engines.registry import Engines
 
@@ -40,7 +40,12 @@ class Planner:
             )
         engine, model = engines.resolve(order.model, order.engine)
         fitted = fit(_request(order, engines.purpose, model), model, strict=order.strict)
-        return Plan(engine=engine, model=model.id, request=fitted.request, warnings=fitted.warnings)
+        return Plan(
+            engine=engine,
+            model=model.id,
+            request=fitted.request,
+            warnings=(*fitted.warnings, *_not_honoured(order)),
+        )
 
     def engines(self, operation: Operation) -> Engines:
         """The engines for an operation. Raises Disabled when it is switched off."""
@@ -63,6 +68,15 @@ def _refuse_too_many(count: int, most: int) -> None:
         raise InvalidRequest(
             f"n: It must be from 1 to {most}; ask for more in several requests.", param="n"
         )
+
+
+def _not_honoured(order: Order) -> tuple[str, ...]:
+    """What to warn of besides what the model cannot honour. Raises Unsupported when `strict`."""
+    reasons = {each: f"{each}: Darkroom passes it on to no engine" for each in order.not_honoured}
+    if order.strict and reasons:
+        param, reason = next(iter(reasons.items()))
+        raise Unsupported(f"{reason}.", param=param)
+    return tuple(f"{reason}; it was left out." for reason in reasons.values())
 
 
 def _request(order: Order, purpose: Purpose, model: Model) -> ImageRequest:

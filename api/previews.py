@@ -25,13 +25,13 @@ def preview_of(job: Job, services: Services) -> Response:
             data = file.read()
     except NotFound as error:
         raise NotFound(missing) from error
-    response = Response(data, content_type=_content_type(data))
+    response = Response(data, content_type=content_type_of(data))
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 
-def _content_type(data: bytes) -> str:
+def content_type_of(data: bytes) -> str:
     """By the bytes: what an engine shows is not verified like a picture that is kept."""
     for beginning, content_type in BEGINNINGS.items():
         if data.startswith(beginning):

@@ -143,7 +143,15 @@ class GenerationSchema(Schema):
                 raise ValidationError({name: ["It must be a string of at most 200 characters."]})
 
     @post_load
-    def _order(self, data: dict[str, Any], **_: Any) -> Order:
+    def _loaded(self, data: dict[str, Any], **_: Any) -> Any:
+        return self.result_of(data)
+
+    def result_of(self, data: dict[str, Any]) -> Any:
+        """What these valid fields become: the order, unless a dialect has more to say."""
+        return self.order_of(data)
+
+    def order_of(self, data: dict[str, Any]) -> Order:
+        """The order that these valid fields make."""
         said = {name: value for name, value in data.items() if value is not None}
         if "image" in said:
             said["image"] = tuple(said["image"])

@@ -6,6 +6,7 @@ import redis
 import structlog
 from flask import current_app
 
+from api.openai.links import PictureLinks
 from api.queue import Queue
 from api.waiting import Waiter
 from darkroom import bus
@@ -30,6 +31,7 @@ class Services:
     waiter: Waiter
     broker: "redis.Redis"
     registry: Registry
+    links: PictureLinks
 
     def config(self) -> ImagesConfig:
         """The configuration of this moment."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, insert, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from darkroom.domain import ImageRequest, Job, JobError, JobStatus, NewJob
@@ -18,6 +18,9 @@ from storage.database import Database, epoch_now
 from storage.records import job_of, new_row, request_to_json
 from storage.tables import jobs
 from storage.transitions import chunks, move
+
+#: How many jobs of the same request are looked at to find the one that a repeated call is about.
+MOST_ALIKE = 20
 
 
 def new_job_id() -> str:
@@ -71,6 +74,26 @@ class Jobs:
                 param="Idempotency-Key",
             )
         return job_of(row)
+
+    def alike(
+        self, owner_id: str, request_hash: str, *, within_s: float, finished_within_s: float
+    ) -> Sequence[Job]:
+        """The newest jobs without an idempotency key that the owner submitted with this request in
+        the last `within_s` seconds; of the finished ones those of the last `finished_within_s`.
+        """
+        now = epoch_now()
+        return self._all(
+            select(jobs)
+            .where(
+                jobs.c.owner_id == owner_id,
+                jobs.c.created_at > now - within_s,
+                jobs.c.request_hash == request_hash,
+                jobs.c.idempotency_key.is_(None),
+                or_(jobs.c.finished_at.is_(None), jobs.c.finished_at > now - finished_within_s),
+            )
+            .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+            .limit(MOST_ALIKE)
+        )
 
     def get(self, job_id: str, *, owner_id: str | None = None) -> Job:
         """One job, of that owner if one is named. Raises NotFound."""

@@ -1,14 +1,13 @@
 """Stored pictures: whose they are, and their bytes."""
 
-from typing import Any, BinaryIO
+from typing import Any
 
-from flask import Response, request
-from werkzeug.exceptions import RequestedRangeNotSatisfiable
-from werkzeug.wsgi import wrap_file
+from flask import Response
 
 from api.answers import file_view
 from api.auth import accessible_owner, signed_in, visible_owner
 from api.blueprints import Blueprint
+from api.downloads import download
 from api.schemas import ContentQuerySchema, FileQuerySchema, FileSchema
 from api.services import services
 from darkroom.domain import StoredImage
@@ -49,9 +48,10 @@ def read_content(query: dict[str, Any], image_id: str) -> Response:
     gallery = services().storage.gallery
     thumbnail = gallery.open_thumbnail(image, query["w"]) if "w" in query else None
     if thumbnail is None:
-        return _content(gallery.open(image), image.content_type, image.file_key, image.name)
-    tag = f"{image.file_key}-{query['w']}"
-    return _content(thumbnail, "image/webp", tag, f"{image.id}-{query['w']}.webp")
+        file = gallery.open(image)
+        return download(file, image.content_type, tag=image.file_key, name=image.name)
+    tag, name = f"{image.file_key}-{query['w']}", f"{image.id}-{query['w']}.webp"
+    return download(thumbnail, "image/webp", tag=tag, name=name)
 
 
 @files.delete("/<image_id>")
@@ -65,24 +65,3 @@ def delete_file(image_id: str) -> None:
 
 def _image(image_id: str) -> StoredImage:
     return services().storage.images.get(image_id, owner_id=accessible_owner())
-
-
-def _content(file: BinaryIO, content_type: str, tag: str, name: str) -> Response:
-    """A file's bytes: whole or in part, or not at all when the caller has them already."""
-    size = file.seek(0, 2)
-    file.seek(0)
-    response = Response(
-        wrap_file(request.environ, file), content_type=content_type, direct_passthrough=True
-    )
-    response.content_length = size
-    response.set_etag(tag)
-    # A picture never changes; but it is its owner's, so no shared cache may keep it.
-    response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Disposition"] = f'inline; filename="{name}"'
-    try:
-        response.make_conditional(request.environ, accept_ranges=True, complete_length=size)
-    except RequestedRangeNotSatisfiable:
-        response.close()
-        raise
-    return response

@@ -357,6 +357,55 @@ class BatchCounts:
         return BatchStatus.RUNNING if has_begun else BatchStatus.QUEUED
 
 
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A file that is no picture of a job: one that was uploaded, or that a batch wrote."""
+
+    id: str
+    owner_id: str
+    filename: str
+    #: What it is for, in OpenAI's words, such as `batch`.
+    purpose: str
+    size_bytes: int
+    #: SHA-256 of the bytes, in hex; None for one that is written anew each time it is read.
+    file_key: str | None
+    created_at: float
+    #: When it is deleted (Unix time, in seconds).
+    expires_at: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineError:
+    """What is wrong with one line of an input file, in OpenAI's words."""
+
+    code: str
+    message: str
+    line: int | None = None
+    param: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenAIBatch:
+    """What OpenAI's dialect says of a batch beside what the batch of the same id does."""
+
+    id: str
+    owner_id: str
+    input_file_id: str
+    #: The route that each line is for.
+    endpoint: str
+    completion_window: str
+    metadata: Mapping[str, Any] | None = None
+    #: Why nothing of it was accepted; there is no batch then.
+    errors: tuple[LineError, ...] = ()
+    #: How long what it writes is kept, in seconds.
+    output_expires_s: int | None = None
+    #: What it wrote: set once when it is finished, None where there is nothing to write.
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    is_settled: bool = False
+    created_at: float = 0.0
+
+
 class Role(StrEnum):
     """Admins may do everything; users what their permissions say."""
 

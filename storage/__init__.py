@@ -9,12 +9,14 @@ from storage.backlog import Backlog
 from storage.batches import Batches
 from storage.config import Config
 from storage.database import Database
+from storage.documents import Documents
 from storage.files import Files
 from storage.gallery import Gallery
 from storage.health import Health
 from storage.images import Images
 from storage.inputs import Inputs
 from storage.jobs import Jobs
+from storage.openai_batches import OpenAIBatches
 from storage.outlook import Outlook
 from storage.retention import Retention
 from storage.users import Users
@@ -32,10 +34,12 @@ class Storage:
     attempts: Attempts
     backlog: Backlog
     batches: Batches
+    openai_batches: OpenAIBatches
     health: Health
     outlook: Outlook
     images: Images
     inputs: Inputs
+    documents: Documents
     users: Users
     config: Config
     gallery: Gallery
@@ -61,10 +65,12 @@ def open_storage(settings: Settings) -> Storage:
         attempts=Attempts(database),
         backlog=Backlog(database),
         batches=Batches(database),
+        openai_batches=OpenAIBatches(database),
         health=Health(database),
         outlook=Outlook(database),
         images=Images(database),
         inputs=Inputs(database, files),
+        documents=Documents(database, files),
         users=Users(database),
         config=Config(database, SecretBox(service_secret(settings)), settings.config_defaults),
         gallery=Gallery(database, files),

@@ -1,7 +1,7 @@
 """Contents: bytes that are kept once, under their hash, as long as a row names them.
 
-Three tables name them: images, the claims of attempts that are about to make images, and the
-inputs of jobs.
+Four tables name them: images, the claims of attempts that are about to make images, the inputs of
+jobs, and documents.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, exists, or_, select
 
 from storage.database import epoch_now, upsert
 from storage.files import Files
-from storage.tables import file_claims, files, images, job_inputs
+from storage.tables import documents, file_claims, files, images, job_inputs
 
 #: Widths a thumbnail may have, in pixels; a request takes the next larger one.
 THUMBNAIL_WIDTHS = (64, 128, 256, 512, 1024)
@@ -31,6 +31,10 @@ class Contents:
     def put(self, key: str, data: bytes) -> None:
         """Write the bytes of a key that a committed row names. Raises Unavailable."""
         self._files.put(_path(key), data)
+
+    def put_file(self, key: str, source: BinaryIO) -> None:
+        """The same, from a file that need not fit into memory."""
+        self._files.put_file(_path(key), source)
 
     def open(self, key: str) -> BinaryIO:
         """Raises NotFound or Unavailable."""
@@ -60,7 +64,7 @@ class Contents:
             or_(
                 *(
                     exists().where(table.c.file_key == key)
-                    for table in (images, file_claims, job_inputs)
+                    for table in (images, file_claims, job_inputs, documents)
                 )
             )
         )

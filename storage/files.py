@@ -69,6 +69,16 @@ class Files:
                 _flush(self._folder / key)
             self._drop_drafts(key)
 
+    def put_file(self, key: str, source: BinaryIO) -> None:
+        """Keep what can be read from `source` as `key`, as `put` does, without holding all of it.
+
+        What is kept already is written again.
+        """
+        with _translated():
+            obstore.put(self._store, key, source, use_multipart=True)
+            if self._folder is not None:
+                _flush(self._folder / key)
+
     def replace(self, key: str, data: bytes) -> None:
         """Keep `data` as `key`, in place of what was there: all of it or nothing."""
         with _translated():

@@ -34,6 +34,9 @@ metadata = MetaData(
 #: Longest id of a run upstream that is kept, in characters.
 LONGEST_UPSTREAM_ID = 200
 
+#: Longest name of a document that is kept, in characters.
+LONGEST_FILENAME = 255
+
 
 def _partial(name: str, condition: str, *columns: str) -> Index:
     """An index of the few rows that meet a condition."""
@@ -248,6 +251,42 @@ images = Table(
     UniqueConstraint("job_id", "position"),
     Index("ix_images_owner_id_created_at", "owner_id", "created_at"),
     Index("ix_images_chat_id_message_id", "chat_id", "message_id"),
+)
+
+#: Files that are no pictures of jobs: uploaded ones, and what batches wrote.
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("owner_id", ForeignKey("users.id"), nullable=False),
+    Column("filename", String(LONGEST_FILENAME), nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    #: None for one that is written anew each time it is read.
+    Column("file_key", ForeignKey("files.key"), index=True),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Index("ix_documents_owner_id_created_at", "owner_id", "created_at"),
+    _partial("ix_documents_expires_at", "expires_at IS NOT NULL", "expires_at"),
+)
+
+#: What OpenAI's dialect says of a batch beside what the row of the same id in `batches` does.
+openai_batches = Table(
+    "openai_batches",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("owner_id", ForeignKey("users.id"), nullable=False),
+    Column("input_file_id", String(36), nullable=False),
+    Column("endpoint", String(64), nullable=False),
+    Column("completion_window", String(16), nullable=False),
+    Column("metadata", JSON),
+    Column("errors", JSON, nullable=False),
+    Column("output_expires_s", Integer),
+    Column("output_file_id", String(36)),
+    Column("error_file_id", String(36)),
+    Column("is_settled", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("ix_openai_batches_owner_id_created_at", "owner_id", "created_at"),
 )
 
 config = Table(

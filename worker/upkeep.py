@@ -93,6 +93,7 @@ class Upkeep:
             began = self.clock()
             self.storage.gallery.release_abandoned()
             self.storage.inputs.release()
+            self.storage.documents.delete_expired()
             prune_in_turn(self.storage, self.broker, self.limits)
             # So do we, when the store is slow: files are deleted while the database is locked.
             self._distrust_if_late(began)

@@ -8,7 +8,7 @@ import orjson
 from flask import request
 from marshmallow import ValidationError
 
-from api.batches.intake import Shared
+from api.batches.items import ItemReader, Shared
 from api.batches.lines import Lines
 from api.batches.results import NDJSON
 from api.batches.schemas import NewBatchSchema, SharedSchema
@@ -56,8 +56,9 @@ def _accept_document(services: Services) -> Batch:
 
 
 def _options(said: Mapping[str, Any]) -> dict[str, Any]:
+    shared = Shared(defaults=said.get("defaults") or {}, expand=said.get("expand") or {})
     return {
-        "shared": Shared(defaults=said.get("defaults") or {}, expand=said.get("expand") or {}),
+        "read": ItemReader(shared),
         "name": said.get("name"),
         "metadata": said.get("metadata"),
     }

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import product
-from math import prod
 from typing import Any
 
 from marshmallow import ValidationError
@@ -11,11 +10,6 @@ from darkroom.domain import MAX_SEED
 
 #: What belongs to an item and not to the request it makes.
 OF_ITEMS = frozenset({"custom_id", "expand", "metadata"})
-
-
-def size_of(matrix: Mapping[str, Any]) -> int:
-    """How many items a valid matrix makes of one."""
-    return prod(len(values) for values in matrix.values())
 
 
 def expanded(

@@ -5,22 +5,21 @@ grow with the batch: items go to a draft, which is a file.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 import orjson
-from marshmallow import Schema, ValidationError
+from marshmallow import ValidationError
 
-from api.batches.expanding import expanded, read_matrix, size_of
 from api.errors import flattened, parse_json
 from api.inputs import read_inputs
+from api.orders import Order
 from api.planning import Planner
-from api.schemas import EditSchema, GenerationSchema
 from api.services import Services
 from api.submission import with_files
-from darkroom.domain import LONGEST_CUSTOM_ID, BatchItem, ImageRequest, Operation
+from darkroom.domain import BatchItem, ImageRequest, Operation
 from darkroom.errors import InvalidBatch, InvalidRequest, LineProblem, Misconfigured
 from storage.chunks import Draft, unpacked
 
@@ -33,41 +32,36 @@ MOST_LISTED = 1000
 #: How many different pictures one batch may have fetched while the call waits.
 MOST_LINKS = 100
 
-#: Turns the body of an item into an order. Raises ValidationError.
-Reader = Callable[[dict[str, Any]], Any]
+
+class LineReader(Protocol):
+    """Reads the lines of one batch."""
+
+    def __call__(self, line: int, body: Any) -> Iterator[tuple[str, Order]]:
+        """The orders that a line comes to, each with what its owner calls it.
+
+        Raises ValidationError or InvalidRequest.
+        """
 
 
-class ItemReader:
-    """Reads items as they are sent to the images routes."""
+class RepeatedCustomId(InvalidRequest):
+    """Two items of a batch have the same name."""
 
-    def __init__(self) -> None:
-        # An item has no lane of its own: a batch waits in the batch lane.
-        self._schemas: Mapping[Operation, Schema] = {
-            Operation.GENERATE: GenerationSchema(exclude=("lane",)),
-            Operation.EDIT: EditSchema(exclude=("lane",)),
-        }
-
-    def __call__(self, body: dict[str, Any]) -> Any:
-        operation = Operation.EDIT if body.get("image") is not None else Operation.GENERATE
-        return self._schemas[operation].load(body)
+    code = "duplicate_custom_id"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shared:
-    """What holds for all items that do not say otherwise."""
+class TooManyItems(InvalidRequest):
+    """The batch goes on behind the last item that it may have."""
 
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    expand: Mapping[str, Any] = field(default_factory=dict)
+    code = "too_many_items"
 
 
 class Intake:
     """Takes the items of one batch in."""
 
-    def __init__(self, services: Services, shared: Shared, reader: Reader | None = None) -> None:
+    def __init__(self, services: Services, read: LineReader) -> None:
         self._planner = Planner(services)
         self._services = services
-        self._shared = shared
-        self._read = reader or ItemReader()
+        self._read = read
         self._problems = Problems()
         self._taken_ids: set[bytes] = set()
         self._has_edits = False
@@ -76,7 +70,9 @@ class Intake:
         """Add every item to the draft. Raises InvalidBatch that lists what is wrong with which."""
         for line, body in lines:
             with self._problems.of(line):
-                self._take(line, _parsed(body), draft)
+                content = parse_json(body) if isinstance(body, bytes) else body
+                for custom_id, order in self._read(line, content):
+                    self._take(line, custom_id, order, draft)
         self._problems.refuse_any()
         if draft.total == 0:
             raise InvalidBatch("The batch has no items.", param="items")
@@ -94,38 +90,32 @@ class Intake:
         self._problems.refuse_any()
         return finished
 
-    def _take(self, line: int, body: Any, draft: Draft) -> None:
-        if not isinstance(body, dict):
-            raise ValidationError("An item must be a JSON object.")
-        said = {name: value for name, value in body.items() if value is not None}
-        item = {**self._shared.defaults, **said}
-        custom_id = _custom_id(item.pop("custom_id", None), line)
-        matrix = read_matrix(item.pop("expand", self._shared.expand))
-        if draft.total + size_of(matrix) > MOST_ITEMS:
-            self._problems.stop(line, f"With it the batch has more than {MOST_ITEMS:,} items.")
-        for each_id, each in expanded(item, custom_id, matrix):
-            self._refuse_repeated(each_id)
-            order = self._read(each)
-            plan = self._planner.plan(order)
-            self._has_edits = self._has_edits or order.operation is Operation.EDIT
-            draft.add(
-                BatchItem(
-                    line=line,
-                    custom_id=each_id,
-                    engine=plan.engine,
-                    model=plan.model,
-                    request=plan.request,
-                    warnings=plan.warnings,
-                    metadata=order.metadata,
-                    deadline=order.deadline,
-                )
+    def _take(self, line: int, custom_id: str, order: Order, draft: Draft) -> None:
+        if draft.total >= MOST_ITEMS:
+            self._problems.stop(
+                line, TooManyItems(f"A batch has at most {MOST_ITEMS:,} items.", param="body")
             )
+        self._refuse_repeated(custom_id)
+        plan = self._planner.plan(order)
+        self._has_edits = self._has_edits or order.operation is Operation.EDIT
+        draft.add(
+            BatchItem(
+                line=line,
+                custom_id=custom_id,
+                engine=plan.engine,
+                model=plan.model,
+                request=plan.request,
+                warnings=plan.warnings,
+                metadata=order.metadata,
+                deadline=order.deadline,
+            )
+        )
 
     def _refuse_repeated(self, custom_id: str) -> None:
         # As hashes, fifty thousand of which are small.
         digest = hashlib.blake2b(custom_id.encode(errors="surrogatepass"), digest_size=16).digest()
         if digest in self._taken_ids:
-            raise ValidationError({"custom_id": [f"{custom_id!r} is used twice in the batch."]})
+            raise RepeatedCustomId(f"{custom_id!r} is used twice in the batch.", param="custom_id")
         self._taken_ids.add(digest)
 
 
@@ -149,12 +139,11 @@ class Problems:
         except InvalidBatch:
             raise
         except InvalidRequest as error:
-            param = error.param or "body"
-            self._note(LineProblem(line=line, param=param, detail=error.detail, code=error.code))
+            self._note_refusal(line, error)
 
-    def stop(self, line: int, detail: str) -> None:
+    def stop(self, line: int, error: InvalidRequest) -> None:
         """Note what makes looking at the rest useless. Raises InvalidBatch."""
-        self._note(LineProblem(line=line, param="body", detail=detail))
+        self._note_refusal(line, error)
         self.refuse_any()
 
     def refuse_any(self) -> None:
@@ -169,6 +158,10 @@ class Problems:
             lines=tuple(self._listed),
             count=self._count,
         )
+
+    def _note_refusal(self, line: int, error: InvalidRequest) -> None:
+        param = error.param or "body"
+        self._note(LineProblem(line=line, param=param, detail=error.detail, code=error.code))
 
     def _note(self, problem: LineProblem) -> None:
         self._count += 1
@@ -209,18 +202,3 @@ class _Pictures:
                     ]
                 }
             )
-
-
-def _parsed(body: Any) -> Any:
-    """The JSON of a line; what is no text was parsed before."""
-    return parse_json(body) if isinstance(body, bytes) else body
-
-
-def _custom_id(given: Any, line: int) -> str:
-    if given is None:
-        return f"line-{line}"
-    # Room for the number of an expanded item.
-    longest = LONGEST_CUSTOM_ID - 6
-    if not isinstance(given, str) or not 0 < len(given) <= longest or "\0" in given:
-        raise ValidationError({"custom_id": [f"It must be a string of 1 to {longest} characters."]})
-    return given

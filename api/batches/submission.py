@@ -7,7 +7,7 @@ from typing import Any
 from flask import g
 
 from api.auth import current_user
-from api.batches.intake import Intake, Reader, Shared
+from api.batches.intake import Intake, LineReader
 from api.services import Services
 from api.submission import FULL_S, idempotency_key, send_next
 from darkroom.domain import Batch, BatchItem, Job, NewBatch
@@ -27,11 +27,10 @@ def submit_batch(
     lines: Iterable[tuple[int, Any]],
     services: Services,
     *,
-    shared: Shared,
+    read: LineReader,
     request_hash: str,
     name: str | None = None,
     metadata: dict[str, Any] | None = None,
-    reader: Reader | None = None,
 ) -> Batch:
     """Accept all lines of the current user as one batch, and let its first jobs begin.
 
@@ -39,7 +38,7 @@ def submit_batch(
     IdempotencyConflict, LimitReached, Disabled, or Unavailable; then nothing was accepted.
     """
     batch_id = new_batch_id()
-    intake = Intake(services, shared, reader)
+    intake = Intake(services, read)
     with Draft() as draft, Draft() as finished:
         intake.take(lines, draft)
         _refuse_full_queue(draft.total, services)

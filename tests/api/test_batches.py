@@ -213,7 +213,7 @@ def test_names_of_items_are_unique(anna: Caller) -> None:
         "line": 2,
         "param": "custom_id",
         "detail": "",
-        "code": "request_invalid",
+        "code": "duplicate_custom_id",
     }
 
 

@@ -216,6 +216,19 @@ def test_a_call_that_outlasts_the_wait_is_sent_again_and_drawn_once(
     assert _drawn(cluster, servers, subject) == before + 1
 
 
+def test_a_caller_who_hangs_up_and_calls_again_gets_the_same_picture(
+    cluster: Cluster, client: OpenAI
+) -> None:
+    before = cluster.runs_begun()
+
+    made = client.with_options(timeout=1.0, max_retries=5).images.generate(
+        prompt="an impatient caller [latency=2]", model="builtin/placeholder", size="128x96"
+    )
+
+    assert len(made.data or []) == 1
+    assert cluster.runs_begun() == before + 1
+
+
 def test_each_failure_is_the_exception_that_the_sdk_defines(
     cluster: Cluster, client: OpenAI
 ) -> None:

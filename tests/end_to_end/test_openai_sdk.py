@@ -95,6 +95,19 @@ def test_a_link_needs_no_key_and_leads_to_the_picture(
     assert requests.get(item.url[:-1], timeout=PATIENCE_S).status_code == 403
 
 
+def test_behind_a_proxy_a_link_names_the_server_as_its_callers_do(client: OpenAI) -> None:
+    made = client.images.generate(
+        prompt="a ship",
+        model="builtin/placeholder",
+        size="128x96",
+        response_format="url",
+        extra_headers={"Host": "images.example.org", "X-Forwarded-Proto": "https"},
+    )
+
+    [item] = made.data or []
+    assert str(item.url).startswith("https://images.example.org/v1/images/files/")
+
+
 @every_engine
 def test_a_picture_is_changed_where_its_mask_is_transparent(
     client: OpenAI, subject: Subject

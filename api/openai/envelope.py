@@ -104,6 +104,9 @@ WORDINGS: Mapping[type[errors.DarkroomError], Wording] = {
     errors.Canceled: Wording(status=409, code="canceled", should_retry=False),
 }
 
+#: What our errors name that is no field of a body, and so no `param` of OpenAI's.
+NO_FIELDS = frozenset({"body", "Authorization", "Content-Type", "Idempotency-Key"})
+
 #: The code of what Flask and Werkzeug raise by themselves.
 HTTP_CODES: Mapping[int, str] = {
     404: "unknown_url",
@@ -122,7 +125,7 @@ def error_body(
         "error": {
             "message": message,
             "type": wording.type,
-            "param": None if param is None else _as_openai_writes(param),
+            "param": None if param is None or param in NO_FIELDS else _as_openai_writes(param),
             "code": code or wording.code,
         }
     }

@@ -1,8 +1,8 @@
 """Requests as OpenAI's clients send them: JSON, or a form with files, read as the same JSON."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Never
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Never, TypeVar
 
 import pybase64
 from marshmallow import Schema, ValidationError, fields
@@ -12,6 +12,8 @@ from api.errors import Parser, flattened
 from api.fields import Flag, WholeNumber
 from api.openai.errors import MissingParameter, UnknownParameter
 from darkroom.errors import InvalidRequest
+
+T = TypeVar("T")
 
 FORM = "multipart/form-data"
 
@@ -67,18 +69,24 @@ def wrong(messages: Iterable[Any], schema: Schema) -> InvalidRequest:
 def _content_of_form(req: Any, schema: Schema) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for name, texts in req.form.lists():
-        if len(texts) > 1:
-            raise InvalidRequest(f"{name}: It was sent more than once.", param=name)
         if IMAGE.fullmatch(name):
             raise InvalidRequest(f"{name}: It must be a file.", param=name)
-        _put(content, name, texts[0], schema)
+        if name.startswith("images"):
+            raise UnknownParameter(f"Unknown parameter in a form: '{name}'.", param=name)
+        _put(content, name, _only(texts, name), schema)
+    for name, files in req.files.lists():
+        if not IMAGE.fullmatch(name):
+            content[name] = _as_picture(_only([*files, *req.form.getlist(name)], name))
     content["images"] = [_as_picture(each) for each in _pictures(req)]
     if not content["images"]:
         raise MissingParameter("Missing required parameter: 'image'.", param="image")
-    for name, file in req.files.items():
-        if not IMAGE.fullmatch(name):
-            content[name] = _as_picture(file)
     return content
+
+
+def _only(values: Sequence[T], name: str) -> T:
+    if len(values) > 1:
+        raise InvalidRequest(f"{name}: It was sent more than once.", param=name)
+    return values[0]
 
 
 def _put(content: dict[str, Any], name: str, text: str, schema: Schema) -> None:

@@ -50,6 +50,11 @@ def accept(order: Order, services: Services) -> Job:
 def answering(job: Job, chunks: Iterable[bytes], services: Services) -> Iterator[bytes]:
     """The body that tells how the job ended; noted once all of it was sent."""
     yield from chunks
+    answered(job, services)
+
+
+def answered(job: Job, services: Services) -> None:
+    """Note that a call was told how the job ended: no repeat is to have it."""
     _note(job.id, Call.ANSWERED, services)
 
 

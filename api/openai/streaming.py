@@ -20,7 +20,7 @@ from api.details import DRAWING
 from api.events import HEADERS, HEARTBEAT_S, PING
 from api.openai.answers import encoded, headers_of, known_of, still_drawing
 from api.openai.envelope import body_of_error, body_of_job
-from api.openai.repeats import accept, answering
+from api.openai.repeats import accept, answered
 from api.openai.schemas import Asked
 from api.previews import content_type_of
 from api.services import Services
@@ -56,10 +56,13 @@ def draw_and_stream(asked: Asked, services: Services) -> Response:
         job = accept(asked.order, services)
         following = held.enter_context(services.waiter.follow(job.id))
         story = Story(job, services, partial_images=asked.partial_images)
-        events = _events(story, following, partial(caller_is_gone, request.environ))
-        response = Response(
-            answering(job, events, services), content_type="text/event-stream", headers=HEADERS
+        events = _events(
+            story,
+            following,
+            is_gone=partial(caller_is_gone, request.environ),
+            told=partial(answered, job, services),
         )
+        response = Response(events, content_type="text/event-stream", headers=HEADERS)
         response.headers.extend(headers_of(job))
         # The place is held until the answer ends, however it ends.
         response.call_on_close(held.pop_all().close)
@@ -143,7 +146,13 @@ class Story:
         return _event(kind, {"type": kind, "b64_json": picture, **members})
 
 
-def _events(story: Story, following: Following, is_gone: Callable[[], bool]) -> Iterator[bytes]:
+def _events(
+    story: Story,
+    following: Following,
+    *,
+    is_gone: Callable[[], bool],
+    told: Callable[[], None],
+) -> Iterator[bytes]:
     # Something is sent at once, if only a comment: the headers go with it.
     said_at = -math.inf
     while True:
@@ -160,7 +169,10 @@ def _events(story: Story, following: Following, is_gone: Callable[[], bool]) -> 
         for each in events:
             yield each
             said_at = time.monotonic()
-        if story.is_over or is_gone():
+        if story.is_over:
+            told()
+            return
+        if is_gone():
             return
         following.wait()
 

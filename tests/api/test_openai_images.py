@@ -270,6 +270,28 @@ def test_a_form_is_read_as_strictly_as_json(anna: Caller) -> None:
     assert twice.json["error"]["param"] == "prompt"
 
 
+@pytest.mark.parametrize(
+    ("parts", "param"),
+    [
+        ({"mask": [png(), png("blue")]}, "mask"),
+        ({"mask": [png(), "text"]}, "mask"),
+        ({"mask": "text"}, "mask"),
+        ({"images[0]": "text"}, "images[0]"),
+        ({"image[]": "text"}, "image[]"),
+        ({"prompt": png()}, "prompt"),
+        ({"svg": "x", "svg[model]": "y"}, "svg[model]"),
+        ({"a[b": "x"}, "a[b"),
+    ],
+)
+def test_a_form_that_contradicts_itself_is_refused(
+    anna: Caller, parts: dict[str, Any], param: str
+) -> None:
+    answer = upload(anna, {"prompt": "a boat", "image": png()} | parts)
+
+    assert answer.status_code == 400
+    assert answer.json["error"]["param"] == param
+
+
 def test_a_variation_is_an_edit_without_a_prompt(anna: Caller) -> None:
     answer = upload(anna, {"image": png(), "n": "2", "size": "64x64"}, VARIATIONS)
     two = upload(anna, {"image[]": [png(), png()]}, VARIATIONS)

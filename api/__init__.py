@@ -10,6 +10,8 @@ from flask_swagger_ui import get_swaggerui_blueprint
 
 from api.auth import init_tokens
 from api.dialects import register_error_handlers
+from api.openai.batch_routes import batches as openai_batches
+from api.openai.file_routes import files as openai_files
 from api.openai.links import PictureLinks
 from api.openai.routes import deployments, dialect
 from api.queue import CeleryQueue, Queue
@@ -95,6 +97,8 @@ def _add_routes(app: Flask) -> None:
     api.register_blueprint(accounts, url_prefix="/api/v1/auths")
     api.register_blueprint(users, url_prefix="/api/v1/users")
     api.register_blueprint(dialect, url_prefix="/v1")
+    api.register_blueprint(openai_files, url_prefix="/v1/files")
+    api.register_blueprint(openai_batches, url_prefix="/v1/batches")
     api.register_blueprint(deployments, url_prefix="/openai/deployments")
     api.register_blueprint(metrics)
     app.register_blueprint(health)

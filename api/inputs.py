@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import pybase64
@@ -19,6 +20,7 @@ from api.fetching import MOST_URL_CHARS, CannotFetch, Fetcher
 from api.services import Services
 from darkroom.domain import InputImage, Size
 from darkroom.errors import InvalidPicture, InvalidRequest, NotFound
+from storage import Storage
 from storage.inspection import MAX_BYTES
 from storage.normalizing import normalize, normalize_mask
 
@@ -129,12 +131,21 @@ def _own_file(text: str) -> str | None:
 
 
 def _read_own(file_id: str, param: str, services: Services) -> bytes:
-    storage = services.storage
     try:
-        with storage.gallery.open(storage.images.get(file_id, owner_id=accessible_owner())) as file:
-            return file.read()
+        with _open_own(file_id, services.storage) as file:
+            # One byte more than any picture may have is enough to be refused.
+            return file.read(MAX_BYTES + 1)
     except NotFound as error:
         raise _refused(param, error.detail) from error
+
+
+def _open_own(file_id: str, storage: Storage) -> BinaryIO:
+    """A picture that was drawn, or a document that was uploaded. Raises NotFound."""
+    owner_id = accessible_owner()
+    try:
+        return storage.gallery.open(storage.images.get(file_id, owner_id=owner_id))
+    except NotFound:
+        return storage.documents.open(storage.documents.get(file_id, owner_id=owner_id))
 
 
 def _decoded(encoded: str, param: str) -> bytes:

@@ -135,6 +135,22 @@ class Batches:
             )
         return _batch_of(row)
 
+    def alike(self, owner_id: str, request_hash: str, *, within_s: float) -> Batch | None:
+        """The newest batch that the owner made of the same request at most so long ago."""
+        query = (
+            select(batches)
+            .where(
+                batches.c.owner_id == owner_id,
+                batches.c.created_at > epoch_now() - within_s,
+                batches.c.request_hash == request_hash,
+            )
+            .order_by(batches.c.created_at.desc())
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _batch_of(row)
+
     def get(self, batch_id: str, *, owner_id: str | None = None) -> Batch:
         """One batch, of that owner if one is named. Raises NotFound."""
         query = select(batches).where(batches.c.id == batch_id)

@@ -5,7 +5,7 @@ jobs, and documents.
 """
 
 import hashlib
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from sqlalchemy import Connection, delete, exists, or_, select
 
@@ -32,7 +32,7 @@ class Contents:
         """Write the bytes of a key that a committed row names. Raises Unavailable."""
         self._files.put(_path(key), data)
 
-    def put_file(self, key: str, source: BinaryIO) -> None:
+    def put_file(self, key: str, source: IO[bytes]) -> None:
         """The same, from a file that need not fit into memory."""
         self._files.put_file(_path(key), source)
 

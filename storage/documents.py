@@ -4,7 +4,7 @@ row only, and written anew each time it is read."""
 import hashlib
 import uuid
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import structlog
 from sqlalchemy import Row, delete, insert, or_, select, tuple_
@@ -37,7 +37,7 @@ class Documents:
 
     def keep(
         self,
-        source: BinaryIO,
+        source: IO[bytes],
         *,
         owner_id: str,
         filename: str,
@@ -139,7 +139,7 @@ def _is_alive() -> Any:
     return or_(documents.c.expires_at.is_(None), documents.c.expires_at > epoch_now())
 
 
-def _measured(source: BinaryIO) -> tuple[str, int]:
+def _measured(source: IO[bytes]) -> tuple[str, int]:
     """The key and the size of a file, which is at its start again afterwards."""
     digest, size_bytes = hashlib.sha256(), 0
     source.seek(0)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -69,7 +69,7 @@ class Files:
                 _flush(self._folder / key)
             self._drop_drafts(key)
 
-    def put_file(self, key: str, source: BinaryIO) -> None:
+    def put_file(self, key: str, source: IO[bytes]) -> None:
         """Keep what can be read from `source` as `key`, as `put` does, without holding all of it.
 
         What is kept already is written again.

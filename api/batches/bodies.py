@@ -12,7 +12,7 @@ from api.batches.items import ItemReader, Shared
 from api.batches.lines import Lines
 from api.batches.results import NDJSON
 from api.batches.schemas import NewBatchSchema, SharedSchema
-from api.batches.submission import replayed, submit_batch
+from api.batches.submission import repeated, submit_batch
 from api.errors import Parser, invalid
 from api.services import Services
 from darkroom.domain import Batch
@@ -39,7 +39,7 @@ def _accept_lines(query: Mapping[str, str], services: Services) -> Batch:
     request.max_content_length = services.settings.max_batch_bytes
     with Lines(request.stream, longest_bytes=services.settings.max_body_bytes) as lines:
         digest = _digest(lines.digest(), orjson.dumps(said, option=orjson.OPT_SORT_KEYS))
-        earlier = replayed(digest, services)
+        earlier = repeated(digest, services)
         if earlier is not None:
             return earlier
         return submit_batch(lines.numbered(), services, request_hash=digest, **_options(said))
@@ -48,7 +48,7 @@ def _accept_lines(query: Mapping[str, str], services: Services) -> Batch:
 def _accept_document(services: Services) -> Batch:
     said = Parser().parse(NewBatchSchema(), request, location="json")
     digest = _digest("", request.get_data())
-    earlier = replayed(digest, services)
+    earlier = repeated(digest, services)
     if earlier is not None:
         return earlier
     items = enumerate(said.pop("items"), start=1)

@@ -16,11 +16,15 @@ from storage.batches import new_batch_id
 from storage.chunks import Draft
 
 
-def replayed(request_hash: str, services: Services) -> Batch | None:
-    """The batch that this request, sent before under the same key, made."""
-    key = idempotency_key()
-    batches = services.storage.batches
-    return batches.replayed(current_user().id, key, request_hash) if key else None
+def repeated(
+    request_hash: str, services: Services, *, within_s: float | None = None
+) -> Batch | None:
+    """The batch that this request made when it was sent before under the same key, or without one
+    at most `within_s` seconds ago. Raises IdempotencyConflict."""
+    key, owner_id, batches = idempotency_key(), current_user().id, services.storage.batches
+    if key:
+        return batches.replayed(owner_id, key, request_hash)
+    return batches.alike(owner_id, request_hash, within_s=within_s) if within_s else None
 
 
 def submit_batch(
@@ -59,7 +63,7 @@ def retry_batch(batch: Batch, services: Services) -> Batch:
     Raises Conflict when nothing did, or the batch goes on; LimitReached.
     """
     request_hash = hashlib.sha256(f"retry of {batch.id}".encode()).hexdigest()
-    earlier = replayed(request_hash, services)
+    earlier = repeated(request_hash, services)
     if earlier is not None:
         return earlier
     counts = services.storage.batches.counts(batch)
@@ -71,7 +75,7 @@ def retry_batch(batch: Batch, services: Services) -> Batch:
     batch_id = new_batch_id()
     with Draft() as draft:
         for job in services.storage.batches.unsuccessful(batch):
-            draft.add(_repeated(job, batch_id, services))
+            draft.add(_as_item(job, batch_id, services))
         for item in services.storage.batches.never_planted(batch):
             _share(item, batch.id, batch_id, services)
             draft.add(item)
@@ -87,7 +91,13 @@ def retry_batch(batch: Batch, services: Services) -> Batch:
         return _accept(new, draft, batch_id, services)
 
 
-def _repeated(job: Job, batch_id: str, services: Services) -> BatchItem:
+def cancel_batch(batch: Batch, services: Services) -> None:
+    """Cancel what has not begun, and ask the workers of the rest to stop."""
+    for job_id in services.storage.batches.request_cancel(batch):
+        services.announce(services.storage.jobs.get(job_id))
+
+
+def _as_item(job: Job, batch_id: str, services: Services) -> BatchItem:
     place = job.place
     item = BatchItem(
         line=place.line if place else 1,

@@ -1,6 +1,6 @@
 """From a job to OpenAI's answer: the pictures, or what became of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -52,11 +52,13 @@ def still_drawing(job: Job) -> StillDrawing:
     )
 
 
-def images_answer(
-    job: Job, images: Sequence[StoredImage], *, as_urls: bool, services: Services
-) -> dict[str, Any]:
-    """The body for a finished job. Raises NotFound or Unavailable when a file cannot be read."""
-    items = [_item(each, as_url=as_urls, services=services) for each in images]
+#: How one picture is shown in an answer.
+Show = Callable[[StoredImage], dict[str, str]]
+
+
+def images_answer(job: Job, images: Sequence[StoredImage], show: Show) -> dict[str, Any]:
+    """The body for a finished job. Raises what `show` does."""
+    items = [show(each) | _revised(each) for each in images]
     answer = {"created": int(job.finished_at or job.created_at), "data": items}
     return answer | known_of(job, images)
 
@@ -80,11 +82,22 @@ def encoded(image: StoredImage, services: Services) -> str:
         return pybase64.b64encode(file.read()).decode()
 
 
-def wants_urls(job: Job, asked: Asked) -> bool:
-    """Whether the caller is to get links: asked for, or usual for the model they named."""
-    if asked.response_format is not None:
-        return asked.response_format == "url"
-    return "dall-e" in (asked.order.model or job.model).rpartition("/")[2]
+def shown_encoded(services: Services) -> Show:
+    """Pictures in base64. Raises NotFound or Unavailable when a file cannot be read."""
+    return lambda image: {"b64_json": encoded(image, services)}
+
+
+def shown_linked(services: Services) -> Show:
+    """Links to pictures, at the address that this request came to."""
+    here = request.host_url.rstrip("/")
+    return lambda image: {"url": here + services.links.path(image.id)}
+
+
+def wants_url(response_format: str | None, model: str) -> bool:
+    """Whether links are wanted: asked for, or usual for the model."""
+    if response_format is not None:
+        return response_format == "url"
+    return "dall-e" in model.rpartition("/")[2]
 
 
 def _answer(job: Job, asked: Asked, services: Services) -> Response:
@@ -93,13 +106,11 @@ def _answer(job: Job, asked: Asked, services: Services) -> Response:
     if job.status is not JobStatus.SUCCEEDED:
         return envelope_of_job(job)
     images = services.storage.images.of_job(job.id)
-    body = images_answer(job, images, as_urls=wants_urls(job, asked), services=services)
+    linked = wants_url(asked.response_format, asked.order.model or job.model)
+    show = shown_linked(services) if linked else shown_encoded(services)
+    body = images_answer(job, images, show)
     return Response(orjson.dumps(body), content_type="application/json")
 
 
-def _item(image: StoredImage, *, as_url: bool, services: Services) -> dict[str, str]:
-    if as_url:
-        item = {"url": request.host_url.rstrip("/") + services.links.path(image.id)}
-    else:
-        item = {"b64_json": encoded(image, services)}
-    return item if image.revised_prompt is None else item | {"revised_prompt": image.revised_prompt}
+def _revised(image: StoredImage) -> dict[str, str]:
+    return {} if image.revised_prompt is None else {"revised_prompt": image.revised_prompt}

@@ -40,7 +40,7 @@ class Call(StrEnum):
 
 def accept(order: Order, services: Services) -> Job:
     """The job for this call: that of the call it repeats, or a new one. Raises as `submit`."""
-    job = _repeated(order, services) if _is_repeat() else None
+    job = _repeated(order, services) if is_repeat() else None
     if job is None:
         job = submit(order, services)
     _note(job.id, Call.WAITING, services)
@@ -66,7 +66,8 @@ def give_up(job: Job, services: Services) -> None:
         log.warning("end of a wait not noted", job_id=job.id, reason=str(error))
 
 
-def _is_repeat() -> bool:
+def is_repeat() -> bool:
+    """Whether the SDK sends this call again by itself."""
     count = request.headers.get(RETRY_COUNT, "")
     return count.isascii() and count.isdecimal() and int(count[:9]) > 0
 

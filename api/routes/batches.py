@@ -15,7 +15,7 @@ from api.batches.schemas import (
     NewBatchSchema,
     ResultsQuerySchema,
 )
-from api.batches.submission import retry_batch
+from api.batches.submission import cancel_batch, retry_batch
 from api.batches.views import batch_url, batch_view
 from api.blueprints import Blueprint
 from api.services import services
@@ -107,14 +107,12 @@ def read_archive(batch_id: str) -> Response:
 @signed_in
 @batches.response(200, BatchSchema)
 @batches.problems(401, 404, 503)
-def cancel_batch(batch_id: str) -> dict[str, Any]:
+def cancel(batch_id: str) -> dict[str, Any]:
     """Cancel what has not begun, and ask the workers of the rest to stop.
 
     A finished batch stays as it is.
     """
-    batch = _batch(batch_id)
-    for job_id in services().storage.batches.request_cancel(batch):
-        services().announce(services().storage.jobs.get(job_id))
+    cancel_batch(_batch(batch_id), services())
     return batch_view(_batch(batch_id), services())
 
 

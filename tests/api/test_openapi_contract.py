@@ -34,6 +34,7 @@ HITS: dict[str, list[str]] = {
     "body.engine": ["builtin"],
     "body.model": ["builtin/placeholder"],
     "body.size": ["auto", "64x64", "96x64"],
+    "body.items[*].prompt": ["a lighthouse"],
     "body.password": [PASSWORD],
 }
 SHARE = 0.6
@@ -137,6 +138,12 @@ def ask_everything(
     return answers
 
 
+@schemathesis.serializer("application/x-ndjson")
+def _lines(context: object, text: object) -> bytes:
+    """Lines are a string to the document, which is sent as it is."""
+    return text if isinstance(text, bytes) else str(text).encode(errors="surrogatepass")
+
+
 def _read_to_the_end(app: Flask) -> Any:
     """The application behind a server that closes what it has read, as this client does not."""
 
@@ -160,7 +167,10 @@ def ask(app: Flask, storage: Storage, queue: InlineQueue) -> Callable[..., Answe
         ended = caller.generate(headers={"Prefer": "respond-async"}).json["id"]
         caller.post(f"/api/v1/jobs/{ended}/cancel")
         queue.is_held = False
+        batch = caller.post("/api/v1/batches", json={"items": [{"prompt": "a harbour"}]}).json["id"]
+        caller.post(f"/api/v1/batches/{batch}/cancel")
         own = {
+            "path.batch_id": [batch],
             "path.job_id": [done, ended],
             "path.image_id": [picture],
             "path.key_id": [caller.post("/api/v1/auths/api_key").json["id"]],
@@ -168,10 +178,18 @@ def ask(app: Flask, storage: Storage, queue: InlineQueue) -> Callable[..., Answe
             "body.image": [picture],
             "body.email": [caller.user.email],
         }
+        return ask_everything(app, headers, HITS | own, tidy_up)
+
+    def tidy_up() -> None:
         # What one call configures must not decide what all others find.
-        return ask_everything(
-            app, headers, HITS | own, tidy_up=lambda: storage.config.update(configured)
-        )
+        storage.config.update(configured)
+        # A batch that is followed must end, which takes a worker.
+        for batch_id in storage.batches.unplanted():
+            while storage.batches.plant(batch_id):
+                pass
+        while taken := storage.backlog.take("builtin", window=100):
+            for job in taken:
+                queue.send(job)
 
     return ask
 

@@ -97,7 +97,7 @@ class Answers:
 def ask_everything(
     app: Flask, headers: dict[str, str], hits: dict[str, list[str]], tidy_up: Callable[[], None]
 ) -> Answers:
-    """Call every operation of the document in every way, with a tidied service each time."""
+    """Call every operation of the document in every way, and tidy up after each change."""
     config = {
         "seed": 1,
         "headers": headers,
@@ -123,8 +123,9 @@ def ask_everything(
     schema.app = _read_to_the_end(app)
 
     @schema.hook
-    def after_call(context: object, case: object, response: object) -> None:
-        tidy_up()
+    def after_call(context: object, case: schemathesis.Case, response: Any) -> None:
+        if case.method != "GET" and response.status_code < 300:
+            tidy_up()
 
     answers = Answers()
     for event in from_schema(schema).execute():
@@ -166,9 +167,9 @@ def ask(app: Flask, storage: Storage, queue: InlineQueue) -> Callable[..., Answe
         queue.is_held = True
         ended = caller.generate(headers={"Prefer": "respond-async"}).json["id"]
         caller.post(f"/api/v1/jobs/{ended}/cancel")
-        queue.is_held = False
         batch = caller.post("/api/v1/batches", json={"items": [{"prompt": "a harbour"}]}).json["id"]
         caller.post(f"/api/v1/batches/{batch}/cancel")
+        queue.is_held = False
         own = {
             "path.batch_id": [batch],
             "path.job_id": [done, ended],
@@ -205,6 +206,7 @@ def test_an_admin_is_answered_as_documented(
     admin = sign_in("admin@example.org", Role.ADMIN, password=PASSWORD)
 
     answers = ask(admin, admin.headers)
+    print("STAT", {k: v for k, v in answers.statuses.items() if "batch" in k})
 
     assert answers.broken == {}
     assert answers.statuses.keys() - answers.succeeded() == NEVER_SUCCEEDS

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 from flask_smorest import Blueprint as SmorestBlueprint
 from marshmallow import Schema
 
+from api.documenting import RETRY_AFTER, SIGN_IN, Header
 from api.errors import PROBLEM, Parser
-from api.headers import RETRY_AFTER, SIGN_IN, Header
 from api.schemas import ProblemSchema
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -7,13 +7,11 @@ from flask import Response
 from api.answers import file_view
 from api.auth import accessible_owner, signed_in, visible_owner
 from api.blueprints import Blueprint
+from api.documenting import BYTES, IF_MATCH, IF_NONE_MATCH, OF_A_PART, OF_CONTENT, RANGE
 from api.downloads import download
-from api.headers import IF_MATCH, IF_NONE_MATCH, OF_A_PART, OF_CONTENT, RANGE
 from api.schemas import ContentQuerySchema, FileQuerySchema, FileSchema
 from api.services import services
 from darkroom.domain import StoredImage
-
-BYTES = {"type": "string", "format": "binary"}
 
 files = Blueprint("files", __name__, description="Stored pictures")
 

@@ -10,7 +10,7 @@ from api.answers import preferences, wait_and_answer, warning_headers
 from api.auth import admins_only, permitted, signed_in
 from api.blueprints import Blueprint
 from api.configuring import known_engine, shown_config, update_config
-from api.headers import IDEMPOTENCY_KEY, LOCATION, OF_A_JOB, PREFER, WARNING
+from api.documenting import IDEMPOTENCY_KEY, LOCATION, OF_A_WAIT, PREFER, WARNING
 from api.listing import list_models
 from api.orders import Order
 from api.schemas import (
@@ -36,9 +36,9 @@ images = Blueprint("images", __name__, description="Pictures on request")
 @permitted(GENERATE_IMAGES)
 @images.arguments(GenerationSchema)
 @images.heeds(PREFER, IDEMPOTENCY_KEY)
-@images.response(200, ImageLinkSchema(many=True), headers=OF_A_JOB)
+@images.response(200, ImageLinkSchema(many=True), headers=OF_A_WAIT)
 @images.alt_response(
-    202, schema=JobSchema, description="Accepted; poll its `url`.", headers=LOCATION | OF_A_JOB
+    202, schema=JobSchema, description="Accepted; poll its `url`.", headers=LOCATION | OF_A_WAIT
 )
 @images.problems(400, 401, 403, 413, 415, 422, 429, 503)
 def generate(order: Order) -> Response:
@@ -56,9 +56,9 @@ def generate(order: Order) -> Response:
 @permitted(GENERATE_IMAGES)
 @images.arguments(EditSchema)
 @images.heeds(PREFER, IDEMPOTENCY_KEY)
-@images.response(200, ImageLinkSchema(many=True), headers=OF_A_JOB)
+@images.response(200, ImageLinkSchema(many=True), headers=OF_A_WAIT)
 @images.alt_response(
-    202, schema=JobSchema, description="Accepted; poll its `url`.", headers=LOCATION | OF_A_JOB
+    202, schema=JobSchema, description="Accepted; poll its `url`.", headers=LOCATION | OF_A_WAIT
 )
 @images.problems(400, 401, 403, 413, 415, 422, 429, 503)
 def edit(order: Order) -> Response:

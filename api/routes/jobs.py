@@ -8,8 +8,8 @@ from api.answers import job_view, preferences, wait_and_answer
 from api.auth import accessible_owner, current_user, permitted, signed_in, visible_owner
 from api.blueprints import Blueprint
 from api.details import job_detail
+from api.documenting import IDEMPOTENCY_KEY, LAST_EVENT_ID, LOCATION, OF_A_WAIT, PREFER
 from api.events import events_of
-from api.headers import IDEMPOTENCY_KEY, LAST_EVENT_ID, LOCATION, OF_A_JOB, PREFER
 from api.previews import preview_of
 from api.schemas import ImageLinkSchema, JobDetailSchema, JobQuerySchema, JobSchema
 from api.services import services
@@ -93,9 +93,9 @@ def cancel_job(job_id: str) -> dict[str, Any]:
 @jobs.post("/<job_id>/retry")
 @permitted(GENERATE_IMAGES)
 @jobs.heeds(PREFER, IDEMPOTENCY_KEY)
-@jobs.response(200, ImageLinkSchema(many=True), headers=OF_A_JOB)
+@jobs.response(200, ImageLinkSchema(many=True), headers=OF_A_WAIT)
 @jobs.alt_response(
-    202, schema=JobSchema, description="Accepted; poll its `url`.", headers=LOCATION | OF_A_JOB
+    202, schema=JobSchema, description="Accepted; poll its `url`.", headers=LOCATION | OF_A_WAIT
 )
 @jobs.problems(400, 401, 403, 404, 409, 422, 429, 503)
 def retry_job(job_id: str) -> Response:

@@ -1,10 +1,13 @@
-"""The headers that operations heed and answer with, as the OpenAPI document describes them."""
+"""What the OpenAPI document says of headers and bytes: those heeded, and those answered with."""
 
 from typing import Any
 
 from api.submission import MAX_KEY_CHARS
 
 Header = dict[str, Any]
+
+#: A file, as a body.
+BYTES = {"type": "string", "format": "binary"}
 
 
 def _heeded(name: str, description: str, example: str, **schema: Any) -> Header:
@@ -45,14 +48,11 @@ RANGE = _heeded(
 )
 
 LOCATION = {"Location": _answered("Where it is.", required=True)}
-RETRY_AFTER = {"Retry-After": _answered("When to try again, in seconds.", "integer", required=True)}
+RETRY_AFTER = {"Retry-After": _answered("When to try again, in seconds.", "integer")}
 SIGN_IN = {"WWW-Authenticate": _answered("`Bearer`.", required=True)}
 WARNING = {"Warning": _answered('`299 darkroom "…"`: what could not be honoured.')}
-OF_A_JOB = {
-    "Darkroom-Job": _answered("The id of the job.", required=True),
-    "Preference-Applied": _answered("What of `Prefer` was granted."),
-    **WARNING,
-}
+OF_A_JOB = {"Darkroom-Job": _answered("The id of the job.", required=True), **WARNING}
+OF_A_WAIT = {**OF_A_JOB, "Preference-Applied": _answered("What of `Prefer` was granted.")}
 OF_CONTENT = {
     "ETag": _answered("Names these bytes.", required=True),
     "Accept-Ranges": _answered("`bytes`.", required=True),

@@ -9,7 +9,7 @@ import os
 import socket
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Never
@@ -45,7 +45,12 @@ SHARE = 0.6
 
 #: What no call from the document alone can bring about.
 NEVER_SUCCEEDS = {
-    "GET /api/v1/jobs/{job_id}/preview",  # no job runs for long
+    # No job runs for long.
+    "GET /api/v1/jobs/{job_id}/preview",
+    # No random bytes are a picture.
+    "POST /v1/images/edits",
+    "POST /v1/images/variations",
+    "POST /openai/deployments/{deployment}/images/edits",
 }
 
 
@@ -101,9 +106,17 @@ class Answers:
 
 
 def ask_everything(
-    app: Flask, headers: dict[str, str], hits: dict[str, list[str]], tidy_up: Callable[[], None]
+    app: Flask,
+    headers: dict[str, str],
+    hits: dict[str, list[str]],
+    tidy_up: Callable[[], None],
+    *,
+    at_random: bool,
 ) -> Answers:
-    """Call every operation of the document in every way, and tidy up after each change."""
+    """Call every operation of the document in every way, and tidy up after each change.
+
+    Each field's limits are always tried; random values and chains of calls only `at_random`.
+    """
     config = {
         "seed": 1,
         "headers": headers,
@@ -111,7 +124,8 @@ def ask_everything(
         "generation": {"max-examples": 6, "deterministic": True, "no-shrink": True},
         "phases": {
             "examples": {"fill-missing": True},
-            "stateful": {"generation": {"max-examples": 15}},
+            "fuzzing": {"enabled": at_random},
+            "stateful": {"enabled": at_random, "generation": {"max-examples": 15}},
         },
         "dictionaries": {name: {"values": values} for name, values in hits.items()},
         "parameters": {name: {"dictionary": name, "probability": SHARE} for name in hits},
@@ -129,7 +143,7 @@ def ask_everything(
     schema.app = _read_to_the_end(app)
 
     @schema.hook
-    def after_call(context: object, case: schemathesis.Case, response: Any) -> None:
+    def after_call(context: object, case: Any, response: Any) -> None:
         if case.method != "GET" and response.status_code < 300:
             tidy_up()
 
@@ -155,7 +169,10 @@ def _read_to_the_end(app: Flask) -> Any:
     """The application behind a server that closes what it has read, as this client does not."""
 
     def serve(environ: Any, start_response: Any) -> list[bytes]:
-        with closing(app(environ, start_response)) as answer:
+        answer = app(environ, start_response)
+        with ExitStack() as held:
+            if hasattr(answer, "close"):
+                held.callback(answer.close)
             return [b"".join(answer)]
 
     return serve
@@ -167,7 +184,7 @@ def ask(app: Flask, storage: Storage, queue: InlineQueue) -> Callable[..., Answe
     storage.config.update({"IMAGE_SIZE": "64x64", "IMAGE_EDIT_SIZE": "64x64"})
     configured = storage.config.values()
 
-    def ask(caller: Caller, headers: dict[str, str]) -> Answers:
+    def ask(caller: Caller, headers: dict[str, str], *, at_random: bool = False) -> Answers:
         picture = caller.generate().json[0]["id"]
         done = caller.get(f"/api/v1/files/{picture}").json["job_id"]
         queue.is_held = True
@@ -188,7 +205,7 @@ def ask(app: Flask, storage: Storage, queue: InlineQueue) -> Callable[..., Answe
             "body.images[*].file_id": [picture],
             "body.email": [caller.user.email],
         }
-        return ask_everything(app, headers, HITS | own, tidy_up)
+        return ask_everything(app, headers, HITS | own, tidy_up, at_random=at_random)
 
     def tidy_up() -> None:
         # What one call configures must not decide what all others find.
@@ -214,10 +231,10 @@ def test_an_admin_is_answered_as_documented(
 ) -> None:
     admin = sign_in("admin@example.org", Role.ADMIN, password=PASSWORD)
 
-    answers = ask(admin, admin.headers)
+    answers = ask(admin, admin.headers, at_random=True)
 
     assert answers.broken == {}
-    assert answers.statuses.keys() - answers.succeeded() == NEVER_SUCCEEDS
+    assert answers.statuses.keys() - answers.succeeded() <= NEVER_SUCCEEDS
 
 
 def test_a_user_is_answered_as_documented(bo: Caller, ask: Callable[..., Answers]) -> None:
@@ -229,9 +246,9 @@ def test_a_user_is_answered_as_documented(bo: Caller, ask: Callable[..., Answers
 
 
 def test_who_is_not_signed_in_is_answered_as_documented(
-    app: Flask, bo: Caller, ask: Callable[..., Answers]
+    bo: Caller, ask: Callable[..., Answers]
 ) -> None:
-    paths = app.test_client().get("/openapi.json").json["paths"]
+    paths = bo.get("/openapi.json").json["paths"]
     for_all = {
         f"{method.upper()} {path}"
         for path, item in paths.items()

@@ -241,7 +241,6 @@ def test_a_user_is_answered_as_documented(bo: Caller, ask: Callable[..., Answers
     answers = ask(bo, bo.headers)
 
     assert answers.broken == {}
-    assert "POST /api/images/generations" in answers.succeeded()
     assert "POST /api/images/config/update" not in answers.succeeded()
 
 
@@ -259,4 +258,4 @@ def test_who_is_not_signed_in_is_answered_as_documented(
     answers = ask(bo, {})
 
     assert answers.broken == {}
-    assert answers.succeeded() == for_all
+    assert {"GET /health"} <= answers.succeeded() <= for_all

@@ -101,5 +101,5 @@ def _add_routes(app: Flask) -> None:
     api.register_blueprint(openai_batches, url_prefix="/v1/batches")
     api.register_blueprint(deployments, url_prefix="/openai/deployments")
     api.register_blueprint(metrics)
-    app.register_blueprint(health)
+    api.register_blueprint(health)
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json"))

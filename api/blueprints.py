@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from flask_smorest import Blueprint as SmorestBlueprint
 from marshmallow import Schema
 
+from api.documenting import RETRY_AFTER, SIGN_IN, Header
 from api.errors import PROBLEM, Parser
 from api.schemas import ProblemSchema
 
@@ -17,6 +18,7 @@ REASONS = {
     403: "Not permitted, or switched off.",
     404: "No such thing, or someone else's.",
     409: "In conflict with what there is.",
+    412: "The picture has none of the ETags in `If-Match`.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     416: "The range is not in the file.",
@@ -24,6 +26,9 @@ REASONS = {
     429: "As much as the user may have is queued: try again after `Retry-After` seconds.",
     503: "A part of the service is out of reach for now.",
 }
+
+#: The headers that come with a failure.
+HEADERS = {401: SIGN_IN, 429: RETRY_AFTER, 503: RETRY_AFTER}
 
 
 class Blueprint(SmorestBlueprint):
@@ -35,6 +40,19 @@ class Blueprint(SmorestBlueprint):
     PROBLEM_TYPE = PROBLEM
     REASONS: Mapping[int, str] = REASONS
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepare_doc_cbks.append(_prepare_headers_doc)
+
+    def heeds(self, *headers: Header) -> Callable[[F], F]:
+        """Document which request headers an operation heeds."""
+
+        def decorate(handler: F) -> F:
+            handler.__dict__.setdefault("_apidoc", {})["heeds"] = headers
+            return handler
+
+        return decorate
+
     def problems(self, *statuses: int) -> Callable[[F], F]:
         """Document which failures an operation answers with."""
 
@@ -45,7 +63,15 @@ class Blueprint(SmorestBlueprint):
                     schema=self.PROBLEM_SCHEMA,
                     description=self.REASONS[status],
                     content_type=self.PROBLEM_TYPE,
+                    headers=HEADERS.get(status),
                 )(handler)
             return handler
 
         return decorate
+
+
+def _prepare_headers_doc(doc: dict[str, Any], doc_info: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Called for each operation when the document is made, after its other parameters are in."""
+    if headers := doc_info.get("heeds"):
+        doc.setdefault("parameters", []).extend(headers)
+    return doc

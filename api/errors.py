@@ -40,6 +40,7 @@ AWAY_S = 5.0
 HTTP_CODES: Mapping[int, str] = {
     404: errors.NotFound.code,
     405: "method_not_allowed",
+    412: "precondition_failed",
     413: errors.BodyTooLarge.code,
     415: errors.WrongMediaType.code,
     416: "range_not_satisfiable",
@@ -175,7 +176,7 @@ class Parser(FlaskParser):
 
     def load_json(self, req: Any, schema: Schema) -> Any:
         body = req.get_data()
-        if not body.strip():
+        if not body:
             return {}
         if not req.is_json:
             raise errors.WrongMediaType(

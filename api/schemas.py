@@ -165,7 +165,10 @@ class EditSchema(GenerationSchema):
         Text(required=True, validate=validate.Length(min=1)),
         required=True,
         validate=validate.Length(1, 16),
-        **_about("One or several of: data URL, base64, id or URL of an own file, http(s) URL."),
+        **_about(
+            "One or several of: data URL, base64, id or URL of an own file, http(s) URL.",
+            type=["string", "array"],
+        ),
     )
     mask = Text(
         allow_none=True,
@@ -488,6 +491,37 @@ class EngineCheckSchema(Schema):
     )
     ok = fields.Boolean(required=True)
     detail = fields.String(required=True)
+
+
+class AliveSchema(Schema):
+    """That a process answers."""
+
+    status = fields.String(required=True, validate=validate.OneOf(["ok"]))
+
+
+class PartSchema(Schema):
+    """How one part of the service is."""
+
+    ok = fields.Boolean(required=True)
+    detail = fields.String(**_about("What is wrong with it, in a sentence."))
+    count = fields.Integer(**_about("How many worker processes there are."))
+    resting = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        **_about("The engines that rest, with the code of the failure."),
+    )
+
+
+class ReadinessSchema(Schema):
+    """Whether requests can be served, and how each part is."""
+
+    status = fields.String(required=True, validate=validate.OneOf(["ready", "not ready"]))
+    checks = fields.Dict(
+        keys=fields.String(),
+        values=fields.Nested(PartSchema),
+        required=True,
+        **_about("`database`, `broker` and `files` decide; `workers` and `engines` are told."),
+    )
 
 
 class EngineSchema(Schema):

@@ -67,6 +67,8 @@ def wrong(messages: Iterable[Any], schema: Schema) -> InvalidRequest:
 
 
 def _content_of_form(req: Any, schema: Schema) -> dict[str, Any]:
+    if None in req.form or None in req.files:
+        raise InvalidRequest("A part of the form has no name.", param="body")
     content: dict[str, Any] = {}
     for name, texts in req.form.lists():
         if IMAGE.fullmatch(name):

@@ -9,6 +9,17 @@ from werkzeug.datastructures import Headers
 
 from api.answers import warning_headers
 from api.auth import permitted, signed_in
+from api.documenting import (
+    BYTES,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    OF_A_JOB,
+    OF_A_PART,
+    OF_CONTENT,
+    RANGE,
+    WARNING,
+)
 from api.downloads import download
 from api.openai.answers import draw_and_answer
 from api.openai.blueprints import DRAWING_FAILURES, EVENTS, OpenAIBlueprint
@@ -39,7 +50,8 @@ deployments = OpenAIBlueprint(
 @dialect.post("/images/generations")
 @permitted(GENERATE_IMAGES)
 @dialect.arguments(ImagesSchema)
-@dialect.response(200, ImagesAnswerSchema)
+@dialect.heeds(IDEMPOTENCY_KEY)
+@dialect.response(200, ImagesAnswerSchema, headers=OF_A_JOB)
 @dialect.alt_response(**EVENTS)
 @dialect.problems(*DRAWING_FAILURES)
 def generate(asked: Asked) -> Response:
@@ -54,7 +66,8 @@ def generate(asked: Asked) -> Response:
 @dialect.post("/images/edits")
 @permitted(GENERATE_IMAGES)
 @dialect.arguments(EditsSchema)
-@dialect.response(200, ImagesAnswerSchema)
+@dialect.heeds(IDEMPOTENCY_KEY)
+@dialect.response(200, ImagesAnswerSchema, headers=OF_A_JOB)
 @dialect.alt_response(**EVENTS)
 @dialect.problems(*DRAWING_FAILURES)
 @dialect.doc(requestBody=EDIT_FORM)
@@ -66,7 +79,8 @@ def edit(asked: Asked) -> Response:
 @dialect.post("/images/variations")
 @permitted(GENERATE_IMAGES)
 @dialect.arguments(VariationsSchema)
-@dialect.response(200, ImagesAnswerSchema)
+@dialect.heeds(IDEMPOTENCY_KEY)
+@dialect.response(200, ImagesAnswerSchema, headers=OF_A_JOB)
 @dialect.problems(*DRAWING_FAILURES)
 @dialect.doc(requestBody=VARIATION_FORM)
 def vary(asked: Asked) -> Response:
@@ -76,10 +90,17 @@ def vary(asked: Asked) -> Response:
 
 @dialect.get("/images/files/<image_id>")
 @dialect.arguments(LinkQuerySchema, location="query")
-@dialect.response(200, {"type": "string", "format": "binary"}, content_type="image/*")
-@dialect.alt_response(206, description="The part that `Range` asked for.", content_type="image/*")
+@dialect.heeds(RANGE, IF_NONE_MATCH, IF_MATCH)
+@dialect.response(200, BYTES, content_type="image/*", headers=OF_CONTENT)
+@dialect.alt_response(
+    206,
+    schema=BYTES,
+    description="The part that `Range` asked for.",
+    content_type="image/*",
+    headers=OF_A_PART,
+)
 @dialect.alt_response(304, description="The caller has it already (`If-None-Match`).")
-@dialect.problems(400, 403, 404, 416, 503)
+@dialect.problems(400, 403, 404, 412, 416, 503)
 def read_picture(query: Mapping[str, str], image_id: str) -> Response:
     """The picture behind a signed link."""
     found = services()
@@ -91,7 +112,7 @@ def read_picture(query: Mapping[str, str], image_id: str) -> Response:
 
 @dialect.get("/models")
 @signed_in
-@dialect.response(200, OpenAIModelsSchema)
+@dialect.response(200, OpenAIModelsSchema, headers=WARNING)
 @dialect.problems(401, 503)
 def read_models() -> tuple[dict[str, Any], Headers]:
     """The models of every engine, in one list, the default engine's first.
@@ -116,7 +137,8 @@ def read_model(model: str) -> dict[str, Any]:
 @permitted(GENERATE_IMAGES)
 @deployments.arguments(DeploymentQuerySchema, location="query")
 @deployments.arguments(ImagesSchema)
-@deployments.response(200, ImagesAnswerSchema)
+@deployments.heeds(IDEMPOTENCY_KEY)
+@deployments.response(200, ImagesAnswerSchema, headers=OF_A_JOB)
 @deployments.alt_response(**EVENTS)
 @deployments.problems(*DRAWING_FAILURES)
 def generate_deployed(_: Mapping[str, Any], asked: Asked, deployment: str) -> Response:
@@ -128,7 +150,8 @@ def generate_deployed(_: Mapping[str, Any], asked: Asked, deployment: str) -> Re
 @permitted(GENERATE_IMAGES)
 @deployments.arguments(DeploymentQuerySchema, location="query")
 @deployments.arguments(EditsSchema)
-@deployments.response(200, ImagesAnswerSchema)
+@deployments.heeds(IDEMPOTENCY_KEY)
+@deployments.response(200, ImagesAnswerSchema, headers=OF_A_JOB)
 @deployments.alt_response(**EVENTS)
 @deployments.problems(*DRAWING_FAILURES)
 @deployments.doc(requestBody=EDIT_FORM)

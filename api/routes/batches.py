@@ -18,6 +18,7 @@ from api.batches.schemas import (
 from api.batches.submission import cancel_batch, retry_batch
 from api.batches.views import batch_url, batch_view
 from api.blueprints import Blueprint
+from api.documenting import IDEMPOTENCY_KEY, LOCATION
 from api.services import services
 from darkroom.domain import GENERATE_IMAGES, Batch
 
@@ -39,7 +40,8 @@ LINES_BODY = {
 @permitted(GENERATE_IMAGES)
 @batches.doc(requestBody=LINES_BODY)
 @batches.arguments(LinesQuerySchema, location="query")
-@batches.response(201, BatchSchema)
+@batches.heeds(IDEMPOTENCY_KEY)
+@batches.response(201, BatchSchema, headers=LOCATION)
 @batches.problems(400, 401, 403, 413, 415, 422, 429, 503)
 def create_batch(query: dict[str, str]) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Hand over up to 50,000 requests, as JSON or as lines of JSON.
@@ -118,7 +120,8 @@ def cancel(batch_id: str) -> dict[str, Any]:
 
 @batches.post("/<batch_id>/retry")
 @permitted(GENERATE_IMAGES)
-@batches.response(201, BatchSchema)
+@batches.heeds(IDEMPOTENCY_KEY)
+@batches.response(201, BatchSchema, headers=LOCATION)
 @batches.problems(400, 401, 403, 404, 409, 422, 429, 503)
 def retry_failed(batch_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Ask for what failed or was canceled once more, as a new batch."""

@@ -7,6 +7,7 @@ from flask import Response
 from api.answers import file_view
 from api.auth import accessible_owner, signed_in, visible_owner
 from api.blueprints import Blueprint
+from api.documenting import BYTES, IF_MATCH, IF_NONE_MATCH, OF_A_PART, OF_CONTENT, RANGE
 from api.downloads import download
 from api.schemas import ContentQuerySchema, FileQuerySchema, FileSchema
 from api.services import services
@@ -38,10 +39,17 @@ def read_file(image_id: str) -> dict[str, Any]:
 @files.get("/<image_id>/content")
 @signed_in
 @files.arguments(ContentQuerySchema, location="query")
-@files.response(200, {"type": "string", "format": "binary"}, content_type="image/*")
-@files.alt_response(206, description="The part that `Range` asked for.", content_type="image/*")
+@files.heeds(RANGE, IF_NONE_MATCH, IF_MATCH)
+@files.response(200, BYTES, content_type="image/*", headers=OF_CONTENT)
+@files.alt_response(
+    206,
+    schema=BYTES,
+    description="The part that `Range` asked for.",
+    content_type="image/*",
+    headers=OF_A_PART,
+)
 @files.alt_response(304, description="The caller has it already (`If-None-Match`).")
-@files.problems(400, 401, 404, 416, 503)
+@files.problems(400, 401, 404, 412, 416, 503)
 def read_content(query: dict[str, Any], image_id: str) -> Response:
     """A picture's bytes, or those of a thumbnail."""
     image = _image(image_id)

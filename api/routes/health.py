@@ -4,24 +4,28 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
-from flask import Blueprint, Response, jsonify
 
+from api.blueprints import Blueprint
+from api.schemas import AliveSchema, ReadinessSchema
 from api.services import Services, services
 from darkroom import bus
 from darkroom.errors import SettingsError, Unavailable
 from storage.migrations import is_current
 
-health = Blueprint("health", __name__)
+health = Blueprint("health", __name__, description="Is it alive, and can it work")
 
 
 @health.get("/health")
-def alive() -> Response:
+@health.response(200, AliveSchema)
+def alive() -> dict[str, str]:
     """This process answers; nothing else is looked at."""
-    return jsonify(status="ok")
+    return {"status": "ok"}
 
 
 @health.get("/ready")
-def ready() -> tuple[Response, int]:
+@health.response(200, ReadinessSchema)
+@health.alt_response(503, schema=ReadinessSchema, description="Not ready.")
+def ready() -> tuple[dict[str, Any], int]:
     """Whether requests can be served: 200 or 503, with each part's state.
 
     Workers are counted but not required: a job accepted now runs when one is there. Nor are
@@ -36,10 +40,8 @@ def ready() -> tuple[Response, int]:
         "engines": _engines(found),
     }
     is_ready = all(checks[each]["ok"] for each in ("database", "broker", "files"))
-    return (
-        jsonify(status="ready" if is_ready else "not ready", checks=checks),
-        200 if is_ready else 503,
-    )
+    status = "ready" if is_ready else "not ready"
+    return {"status": status, "checks": checks}, 200 if is_ready else 503
 
 
 def _state(check: Callable[[], None]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from api.answers import preferences, wait_and_answer, warning_headers
 from api.auth import admins_only, permitted, signed_in
 from api.blueprints import Blueprint
 from api.configuring import known_engine, shown_config, update_config
+from api.documenting import IDEMPOTENCY_KEY, LOCATION, OF_A_WAIT, PREFER, WARNING
 from api.listing import list_models
 from api.orders import Order
 from api.schemas import (
@@ -34,8 +35,11 @@ images = Blueprint("images", __name__, description="Pictures on request")
 @images.post("/generations")
 @permitted(GENERATE_IMAGES)
 @images.arguments(GenerationSchema)
-@images.response(200, ImageLinkSchema(many=True))
-@images.alt_response(202, schema=JobSchema, description="Accepted; poll its `url`.")
+@images.heeds(PREFER, IDEMPOTENCY_KEY)
+@images.response(200, ImageLinkSchema(many=True), headers=OF_A_WAIT)
+@images.alt_response(
+    202, schema=JobSchema, description="Accepted; poll its `url`.", headers=LOCATION | OF_A_WAIT
+)
 @images.problems(400, 401, 403, 413, 415, 422, 429, 503)
 def generate(order: Order) -> Response:
     """Draw pictures from a prompt.
@@ -51,8 +55,11 @@ def generate(order: Order) -> Response:
 @images.post("/edit")
 @permitted(GENERATE_IMAGES)
 @images.arguments(EditSchema)
-@images.response(200, ImageLinkSchema(many=True))
-@images.alt_response(202, schema=JobSchema, description="Accepted; poll its `url`.")
+@images.heeds(PREFER, IDEMPOTENCY_KEY)
+@images.response(200, ImageLinkSchema(many=True), headers=OF_A_WAIT)
+@images.alt_response(
+    202, schema=JobSchema, description="Accepted; poll its `url`.", headers=LOCATION | OF_A_WAIT
+)
 @images.problems(400, 401, 403, 413, 415, 422, 429, 503)
 def edit(order: Order) -> Response:
     """Change pictures by a prompt.
@@ -68,7 +75,7 @@ def edit(order: Order) -> Response:
 @images.get("/models")
 @signed_in
 @images.arguments(ModelQuerySchema, location="query")
-@images.response(200, ModelSchema(many=True))
+@images.response(200, ModelSchema(many=True), headers=WARNING)
 @images.problems(400, 401, 503)
 def read_models(query: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Headers]:
     """The models of the default engine, best first; `engine` names another one, or `all`.
@@ -91,7 +98,7 @@ def read_config() -> Mapping[str, Any]:
 
 @images.post("/config/update")
 @admins_only
-@images.arguments(ConfigSchema)
+@images.arguments(ConfigSchema, required=False)
 @images.response(200, ConfigSchema)
 @images.problems(400, 401, 403, 413, 415, 503)
 def change_config(changes: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,12 +8,24 @@ from api.answers import job_view, preferences, wait_and_answer
 from api.auth import accessible_owner, current_user, permitted, signed_in, visible_owner
 from api.blueprints import Blueprint
 from api.details import job_detail
+from api.documenting import IDEMPOTENCY_KEY, LAST_EVENT_ID, LOCATION, OF_A_WAIT, PREFER
 from api.events import events_of
 from api.previews import preview_of
 from api.schemas import ImageLinkSchema, JobDetailSchema, JobQuerySchema, JobSchema
 from api.services import services
 from api.submission import submit_again
 from darkroom.domain import GENERATE_IMAGES, Job
+
+#: One event of a job. OpenAPI 3.1 has no other way to describe a stream than by what it repeats.
+EVENT = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "The job's `revision`."},
+        "event": {"const": "job"},
+        "data": {"type": "string", "description": "The whole job as JSON, as `GET` answers it."},
+    },
+}
 
 jobs = Blueprint("jobs", __name__, description="What became of each request")
 
@@ -43,7 +55,8 @@ def read_job(job_id: str) -> dict[str, Any]:
 
 @jobs.get("/<job_id>/events")
 @signed_in
-@jobs.response(200, {"type": "string"}, content_type="text/event-stream")
+@jobs.heeds(LAST_EVENT_ID)
+@jobs.response(200, EVENT, content_type="text/event-stream")
 @jobs.alt_response(204, description="The job is finished, and `Last-Event-ID` is its last event.")
 @jobs.problems(401, 404, 503)
 def follow_job(job_id: str) -> Response:
@@ -79,8 +92,11 @@ def cancel_job(job_id: str) -> dict[str, Any]:
 
 @jobs.post("/<job_id>/retry")
 @permitted(GENERATE_IMAGES)
-@jobs.response(200, ImageLinkSchema(many=True))
-@jobs.alt_response(202, schema=JobSchema, description="Accepted; poll its `url`.")
+@jobs.heeds(PREFER, IDEMPOTENCY_KEY)
+@jobs.response(200, ImageLinkSchema(many=True), headers=OF_A_WAIT)
+@jobs.alt_response(
+    202, schema=JobSchema, description="Accepted; poll its `url`.", headers=LOCATION | OF_A_WAIT
+)
 @jobs.problems(400, 401, 403, 404, 409, 422, 429, 503)
 def retry_job(job_id: str) -> Response:
     """Ask for the pictures of a failed or canceled job once more, as a new job.

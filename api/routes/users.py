@@ -44,7 +44,7 @@ def read_user(user_id: str) -> User:
 
 @users.patch("/<user_id>")
 @admins_only
-@users.arguments(UserChangeSchema)
+@users.arguments(UserChangeSchema, required=False)
 @users.response(200, UserSchema)
 @users.problems(400, 401, 403, 404, 409, 413, 415, 503)
 def change_user(changes: dict[str, Any], user_id: str) -> User:

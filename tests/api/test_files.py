@@ -66,6 +66,28 @@ def test_a_part_that_is_not_there_is_416(anna: Caller, picture: dict[str, str]) 
     assert (answer.status_code, answer.json["code"]) == (416, "range_not_satisfiable")
 
 
+@pytest.mark.parametrize("asked", ["lines=0-9", "bytes=0-1,4-5", "bytes=9-0", "everything"])
+def test_a_range_that_is_none_of_ours_is_ignored(
+    anna: Caller, picture: dict[str, str], asked: str
+) -> None:
+    answer = anna.get(picture["url"], headers={"Range": asked})
+
+    assert answer.status_code == 200
+    assert answer.data == anna.get(picture["url"]).data
+
+
+def test_conditions_come_before_the_range(anna: Caller, picture: dict[str, str]) -> None:
+    tag = anna.get(picture["url"]).headers["ETag"]
+
+    had = anna.get(picture["url"], headers={"Range": "bytes=0-9", "If-None-Match": tag})
+    same = anna.get(picture["url"], headers={"Range": "bytes=0-9", "If-Match": tag})
+    other = anna.get(picture["url"], headers={"Range": "bytes=0-9", "If-Match": '"other"'})
+
+    assert (had.status_code, same.status_code, other.status_code) == (304, 206, 412)
+    assert other.content_type == "application/problem+json"
+    assert other.json["code"] == "precondition_failed"
+
+
 def test_a_thumbnail_is_as_wide_as_asked_or_a_little_wider(
     anna: Caller, picture: dict[str, str]
 ) -> None:

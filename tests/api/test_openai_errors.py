@@ -135,6 +135,18 @@ def test_bodies_that_cannot_be_read(anna: Caller) -> None:
     ]
 
 
+@pytest.mark.parametrize("rest", ["", '; filename="a.png"'])
+def test_a_part_of_a_form_without_a_name_is_refused(anna: Caller, rest: str) -> None:
+    part = f"--x\r\nContent-Disposition: form-data{rest}\r\n\r\nword\r\n--x--\r\n"
+
+    answer = anna.post(
+        "/v1/images/edits", data=part, content_type="multipart/form-data; boundary=x"
+    )
+
+    assert answer.status_code == 400
+    assert answer.json["error"]["message"] == "A part of the form has no name."
+
+
 def test_a_database_that_is_away_is_worth_another_try(
     app: Flask, anna: Caller, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,3 +24,9 @@ def test_json_that_nests_too_deeply_is_refused(anna: Caller) -> None:
     answer = anna.post("/api/images/generations", data=body, content_type="application/json")
 
     assert (answer.status_code, answer.json["param"]) == (400, "body")
+
+
+def test_a_body_of_blanks_is_no_json(anna: Caller) -> None:
+    answer = anna.post("/api/v1/auths/api_key", data=b" \n", content_type="application/json")
+
+    assert (answer.status_code, answer.json["param"]) == (400, "body")

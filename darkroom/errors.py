@@ -42,8 +42,10 @@ DarkroomError
 next step. It never holds a secret, a traceback or a server path.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
 
 class DarkroomError(Exception):
@@ -51,6 +53,10 @@ class DarkroomError(Exception):
 
     code: ClassVar[str] = "error"
     title: ClassVar[str] = "Something went wrong"
+
+    #: The problem document that a client was answered with, where the error came as one: its
+    #: `code`, `request_id`, `job` and so on.
+    problem: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)

@@ -1,9 +1,11 @@
 """`darkroom up`: broker, worker and API in one command, watched over until it is stopped."""
 
 import errno
+import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 
 import redis
@@ -12,8 +14,10 @@ from darkroom import bus, readiness
 from darkroom.broker import embedded_broker
 from darkroom.errors import SettingsError, Unavailable
 from darkroom.first_start import FirstAdmin, prepare
+from darkroom.local_key import usable_here
 from darkroom.ownership import owning
 from darkroom.processes import Program, allow_open_files, darkroom
+from darkroom.running import Running
 from darkroom.settings import PREFIX, Settings
 from darkroom.signals import Signals
 from darkroom.supervision import Supervisor
@@ -44,7 +48,12 @@ def up(settings: Settings, say: Callable[[str], None]) -> None:
     """
     allow_open_files()
     settings = replace(settings, data_dir=settings.data_dir.absolute())
-    with Signals() as signals, owning(settings.data_dir) as lock, _listen(settings) as listener:
+    with (
+        Signals() as signals,
+        owning(settings.data_dir) as lock,
+        _listen(settings) as listener,
+        ExitStack() as while_ready,
+    ):
         settings = replace(settings, port=listener.getsockname()[1])
         admin = prepare(settings)
         supervisor = Supervisor(signals)
@@ -54,6 +63,9 @@ def up(settings: Settings, say: Callable[[str], None]) -> None:
             _start_parts(settings, supervisor, listener)
             _await_ready(settings, supervisor)
             if not supervisor.stop_requested:
+                while_ready.enter_context(
+                    usable_here(settings, Running(url=_base_url(settings), pid=os.getpid()))
+                )
                 say(_greeting(settings, admin))
                 admin = None
             while not supervisor.stop_requested:

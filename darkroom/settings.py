@@ -7,7 +7,8 @@ uses, without the prefix.
 """
 
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -201,6 +202,31 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClientSettings:
+    """How a program on this machine reaches a Darkroom, here or elsewhere."""
+
+    server: str | None = _variable(
+        None,
+        "URL of the Darkroom that the client library and commands such as `darkroom generate` use."
+        " Default: the one of `darkroom login`, or `darkroom up` in the data folder.",
+    )
+    key: str | None = _secret("API key they sign in with.")
+
+    #: Where a `darkroom up` of this machine keeps its things; described in `Settings`.
+    data_dir: Path = Path("data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terminal:
+    """What the terminal says of itself; empty for what it does not say."""
+
+    term: str = ""
+    term_program: str = ""
+    lc_terminal: str = ""
+    kitty_window_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Variable:
     """One environment variable, for documentation."""
 
@@ -217,7 +243,7 @@ def variables() -> list[Variable]:
     """Every variable Darkroom reads, in the order of the README's table."""
     own = [
         Variable(name=_name_of(each), default=_shown(each.default), help=each.metadata["help"])
-        for each in _read_fields()
+        for each in (*_read_fields(Settings), *_read_fields(ClientSettings))
     ]
     engines = [
         Variable(name=each.name, default=_shown(each.default), help=each.help)
@@ -238,11 +264,7 @@ def load_settings(**overrides: Any) -> Settings:
     Raises SettingsError that names the variable, the value's fault and what is accepted.
     """
     env = FileAwareEnv(strip_whitespace=True)
-    read = {
-        each.name: value
-        for each in _read_fields()
-        if each.name not in overrides and (value := _read(env, each)) is not MISSING
-    }
+    read = _read_all(env, (each for each in _read_fields(Settings) if each.name not in overrides))
     defaults = {
         each.name: value
         for each in configuration.FIELDS
@@ -251,8 +273,28 @@ def load_settings(**overrides: Any) -> Settings:
     return Settings(**read, config_defaults=defaults, **overrides)
 
 
-def _read_fields() -> list[Field[Any]]:
-    return [each for each in fields(Settings) if "help" in each.metadata]
+def load_client_settings() -> ClientSettings:
+    """Read what a client needs; the rest of the environment may be wrong. Raises SettingsError."""
+    data_dir = (each for each in _read_fields(Settings) if each.name == "data_dir")
+    wanted = (*_read_fields(ClientSettings), *data_dir)
+    return ClientSettings(**_read_all(FileAwareEnv(strip_whitespace=True), wanted))
+
+
+def read_terminal() -> Terminal:
+    """What kind of terminal this process says it has."""
+    return Terminal(
+        **{each.name: os.environ.get(each.name.upper(), "") for each in fields(Terminal)}
+    )
+
+
+def _read_fields(kind: type[Settings] | type[ClientSettings]) -> list[Field[Any]]:
+    return [each for each in fields(kind) if "help" in each.metadata]
+
+
+def _read_all(env: FileAwareEnv, wanted: Iterable[Field[Any]]) -> dict[str, Any]:
+    """The values of all that are set."""
+    found = {each.name: _read(env, each) for each in wanted}
+    return {name: value for name, value in found.items() if value is not MISSING}
 
 
 def _name_of(setting: Field[Any]) -> str:

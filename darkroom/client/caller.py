@@ -21,7 +21,8 @@ class Client:
     """One account at one Darkroom.
 
     Without `url` or `key` they are found where the command line finds them: DARKROOM_SERVER and
-    DARKROOM_KEY, `darkroom login`, a `darkroom up` in the data folder. `timeout_s` is how long one
+    DARKROOM_KEY, `darkroom login`, a `darkroom up` in the data folder. An empty `key` stands for
+    none. `timeout_s` is how long one
     call waits for an answer, not for pictures.
 
     Calls that ask for work carry an idempotency key, so that they are repeated after a broken
@@ -42,7 +43,9 @@ class Client:
 
             found = find_server(url=url, key=key)
             url, key = found.url, found.key
-        self._transport = Transport(url, key, timeout_s=timeout_s, retries=retries or Retries())
+        self._transport = Transport(
+            url, key or None, timeout_s=timeout_s, retries=retries or Retries()
+        )
         self.batches = Batches(self._transport)
         self.files = Files(self._transport)
 
@@ -195,11 +198,11 @@ class Client:
     def _finished(
         self, job: Job, timeout_s: float | None, on_change: Callable[[Job], None] | None
     ) -> Job:
-        for each in follow_job(self._transport, job, lambda: self.job(job), timeout_s):
-            job = each
+        last = job
+        for last in follow_job(self._transport, job, lambda: self.job(job), timeout_s):
             if on_change is not None:
-                on_change(each)
-        return job.checked()
+                on_change(last)
+        return last.checked()
 
     def _accepted(
         self, path: str, content: Mapping[str, Any] | None, idempotency_key: str | None

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import requests
 
@@ -89,7 +89,7 @@ def follow_job(
             raise NotFinished(job)
 
 
-def _looked_at(job: Job, look: Callable[[], Job], patience: Patience) -> Iterator[Job]:
+def _looked_at(job: Job, look: Callable[[], Job], patience: Patience) -> Generator[Job, None, Job]:
     """Poll once: yields the job when it can be seen; returns it."""
     try:
         job = look()
@@ -141,10 +141,16 @@ def follow_results(
                     seen.add(each.custom_id)
                     yield each
             # A server that stops ends the stream early.
-            if not follow or (look().is_finished and len(seen) >= look().counts.total):
+            if not follow or _is_told(look(), seen):
                 return
-        except (*LOST, Unavailable) as error:
+        except LOST as error:
             patience.pause(error)
+        except Unavailable as error:
+            patience.pause(error)
+
+
+def _is_told(batch: Batch, seen: set[str]) -> bool:
+    return batch.is_finished and len(seen) >= batch.counts.total
 
 
 def _results(

@@ -51,7 +51,7 @@ class Retries:
             return None
         if retry_after_s is not None:
             return retry_after_s if retry_after_s <= self.longest_pause_s else None
-        usual_s = min(self.first_pause_s * 2 ** (attempt - 1), self.longest_pause_s)
+        usual_s: float = min(self.first_pause_s * 2 ** (attempt - 1), self.longest_pause_s)
         return usual_s * random.uniform(0.5, 1.0)  # noqa: S311 - only spreads callers out
 
 

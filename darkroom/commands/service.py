@@ -1,0 +1,118 @@
+"""Commands that run and look after a Darkroom on this machine."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from darkroom.commands.starting import show_key, start
+
+
+@click.command()
+def up() -> None:
+    """Run everything here: broker, worker and API.
+
+    The first start creates an admin and prints an API key, once. Stop it with Ctrl-C: running
+    calls and jobs may finish first; a second Ctrl-C hurries them.
+    """
+    from darkroom import launcher
+
+    launcher.up(start(), click.echo)
+
+
+@click.command()
+@click.option("--listener", type=int, hidden=True, help="Descriptor of a socket that listens.")
+def serve(listener: int | None) -> None:
+    """Run the API alone, on DARKROOM_HOST and DARKROOM_PORT."""
+    from api.server import serve
+
+    serve(start(), listener=listener)
+
+
+@click.command()
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    help="Jobs to run at once. [default: DARKROOM_WORKER_CONCURRENCY, or 16]",
+)
+def worker(concurrency: int | None) -> None:
+    """Run one worker alone: it takes jobs from the queue and has them drawn."""
+    from worker.celery import run
+
+    run(start(**({} if concurrency is None else {"worker_concurrency": concurrency})))
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database's schema up to date.
+
+    Run it before a new release starts; doing it twice does no harm. It also creates the first
+    admin (DARKROOM_ADMIN_EMAIL) where there is none, and prints an API key, once.
+    """
+    from darkroom.first_start import prepare
+
+    admin = prepare(start())
+    click.echo("The schema is up to date.", err=True)
+    if admin is not None:
+        click.echo(f"Created the admin {admin.email}.", err=True)
+        show_key(admin.key)
+
+
+@click.command("settings")
+def show_settings() -> None:
+    """Print every setting with its default, as a Markdown table."""
+    from darkroom.settings import settings_table
+
+    click.echo(settings_table())
+
+
+@click.command("doctor")
+def see_doctor() -> None:
+    """Say what works, and what is wrong and how to put it right.
+
+    Looks at the database, the file store, the broker and every enabled engine, at no cost. The
+    status is 1 when something failed.
+    """
+    from darkroom.doctor import examine
+
+    is_well = True
+    for each in examine(start()):
+        click.echo(str(each))
+        is_well = is_well and each.is_well
+    if not is_well:
+        sys.exit(1)
+
+
+@click.command("prune")
+@click.option("--days", type=click.FloatRange(min=0), help="Delete pictures older than this.")
+@click.option(
+    "--mb-per-user", type=click.IntRange(min=0), help="Keep so much of each user's newest pictures."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+def prune_pictures(days: float | None, mb_per_user: int | None, dry_run: bool) -> None:
+    """Delete old pictures now, by the limits in the settings or those given here.
+
+    Workers do the same by themselves, every few minutes, when DARKROOM_KEEP_IMAGES_DAYS or
+    DARKROOM_KEEP_IMAGES_MB_PER_USER is set.
+    """
+    from darkroom.pruning import prune
+
+    prune(start(), days=days, mb_per_user=mb_per_user, is_dry_run=dry_run, say=click.echo)
+
+
+@click.command("demo")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("darkroom-demo.png"),
+    show_default=True,
+    help="File or folder for the picture.",
+)
+def show_demo(output: Path) -> None:
+    """Show that it works: start everything on a free port, have one picture drawn, stop.
+
+    Touches nothing but a temporary folder and the picture it leaves you.
+    """
+    from darkroom import demo
+
+    demo.run(output, click.echo)

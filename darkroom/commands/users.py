@@ -1,0 +1,62 @@
+"""Accounts and their API keys."""
+
+import sys
+
+import click
+
+from darkroom.commands.starting import show_key, start
+
+
+@click.group()
+def user() -> None:
+    """Accounts and their API keys."""
+
+
+@user.command("add")
+@click.argument("email")
+@click.option("--name", help="Name to show. [default: the e-mail]")
+@click.option("--admin", is_flag=True, help="May administer everything.")
+@click.option("--password-stdin", is_flag=True, help="Read a password from standard input.")
+def add_user(email: str, name: str | None, admin: bool, password_stdin: bool) -> None:
+    """Create an account and print its first API key."""
+    from darkroom.accounts import open_users
+    from darkroom.domain import Role
+
+    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
+    if password == "":
+        raise click.UsageError("--password-stdin was given, but standard input is empty.")
+    settings = start()
+    with open_users(settings) as users:
+        account = users.create(
+            email=email,
+            name=name or email,
+            role=Role.ADMIN if admin else Role.USER,
+            permissions=settings.default_permissions,
+            password=password,
+        )
+        _, key = users.create_key(account.id, name="first key")
+    click.echo(f"Created {account.email}.", err=True)
+    show_key(key)
+
+
+@user.command("list")
+def list_users() -> None:
+    """List all accounts, the oldest first."""
+    from darkroom.accounts import everyone, open_users
+
+    with open_users(start()) as users:
+        for each in everyone(users):
+            state = "" if each.active else "  (disabled)"
+            click.echo(f"{each.email}  {each.role}  {each.name}{state}")
+
+
+@user.command("key")
+@click.argument("email")
+@click.option("--name", default="from the command line", show_default=True, help="What it is for.")
+def add_key(email: str, name: str) -> None:
+    """Create another API key for an account and print it."""
+    from darkroom.accounts import open_users, with_email
+
+    with open_users(start()) as users:
+        _, key = users.create_key(with_email(users, email).id, name=name)
+    show_key(key)

@@ -40,7 +40,7 @@ def running_meanwhile(say: Callable[[str], None]) -> Iterator[Server]:
     with process:
         try:
             assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-            rest = _await_ready(process.stdout)
+            rest = _await_ready(process.stdout, say)
             running = find_running(settings.data_dir)
             if running is None:
                 raise Unavailable("`darkroom up` stopped as soon as it was ready.")
@@ -51,13 +51,27 @@ def running_meanwhile(say: Callable[[str], None]) -> Iterator[Server]:
         rest.join(STOP_WITHIN_S)
 
 
-def _await_ready(output: IO[bytes]) -> threading.Thread:
-    """Returns once it is ready, with the thread that reads what else it prints."""
-    for line in output:
-        if line.decode(errors="replace").startswith(READY_LINE):
-            rest = threading.Thread(target=_drain, args=(output,), daemon=True)
-            rest.start()
-            return rest
+def _await_ready(output: IO[bytes], say: Callable[[str], None]) -> threading.Thread:
+    """Returns once it is ready, with the thread that reads what else it prints.
+
+    A first start tells of the admin it made, and of a key that is shown this once.
+    """
+    for line in _until(output, READY_LINE):
+        say(line)
+    for line in _until(output, ""):
+        say(line)
+    rest = threading.Thread(target=_drain, args=(output,), daemon=True)
+    rest.start()
+    return rest
+
+
+def _until(output: IO[bytes], start: str) -> Iterator[str]:
+    """The lines before the one that starts so, or is empty. Raises Unavailable when none does."""
+    for raw in output:
+        line = raw.decode(errors="replace").rstrip("\n")
+        if line == start or (start and line.startswith(start)):
+            return
+        yield line
     raise Unavailable("`darkroom up` ended before it was ready; what it printed above says why.")
 
 

@@ -40,8 +40,8 @@ class Batches:
         An item is a prompt, or the fields of a request with an optional `custom_id`; what it
         leaves out comes from `defaults`. `expand` makes several of each. Items are taken one by
         one, so there may be any number of them. The same `idempotency_key` with the same items is
-        the same batch; without one the call makes its own. Raises InvalidRequest, whose `problems`
-        name the lines at fault.
+        the same batch; without one the call makes its own. Raises InvalidBatch, whose `lines`
+        say which are at fault.
         """
         params = said({"defaults": defaults, "expand": expand, "metadata": metadata})
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as body:

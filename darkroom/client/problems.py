@@ -51,6 +51,9 @@ def error_of_job(error: Mapping[str, Any], **about: Any) -> DarkroomError:
 
 
 def _kind(code: str, otherwise: type[DarkroomError]) -> type[DarkroomError]:
+    if otherwise.code == code:
+        # Of the classes that share a code, the status tells which.
+        return otherwise
     return _by_code(DarkroomError).get(code, otherwise)
 
 
@@ -76,7 +79,7 @@ def _built(
 ) -> DarkroomError:
     param = problem.get("param")
     if issubclass(kind, errors.InvalidRequest):
-        return kind(detail, param=param, problems=_faults(problem.get("errors") or ()))
+        return _invalid(kind, detail, problem)
     if issubclass(kind, errors.LimitReached):
         seconds = problem.get("retry_after_s", retry_after_s)
         return kind(detail, retry_after_s=USUAL_RETRY_AFTER_S if seconds is None else seconds)
@@ -101,13 +104,29 @@ def _failure(
     )
 
 
-def _faults(listed: Any) -> tuple[tuple[str, str], ...]:
-    """What is wrong with which field; of a batch's item with the line it is on."""
-    return tuple((_place(each), str(each.get("detail", ""))) for each in listed)
+def _invalid(
+    kind: type[errors.InvalidRequest], detail: str, problem: Mapping[str, Any]
+) -> errors.InvalidRequest:
+    faults = problem.get("errors") or ()
+    if any("line" in each for each in faults):
+        lines = tuple(_line_problem(each) for each in faults if "line" in each)
+        return errors.InvalidBatch(
+            detail,
+            param=problem.get("param"),
+            lines=lines,
+            count=problem.get("error_count", len(lines)),
+        )
+    return kind(
+        detail,
+        param=problem.get("param"),
+        problems=tuple((str(each.get("param")), str(each.get("detail"))) for each in faults),
+    )
 
 
-def _place(fault: Mapping[str, Any]) -> str:
-    param, line = fault.get("param"), fault.get("line")
-    if line is None:
-        return str(param)
-    return f"line {line}" if param is None else f"line {line}, {param}"
+def _line_problem(fault: Mapping[str, Any]) -> errors.LineProblem:
+    return errors.LineProblem(
+        line=fault["line"],
+        param=str(fault.get("param") or ""),
+        detail=str(fault.get("detail")),
+        code=str(fault.get("code") or errors.InvalidRequest.code),
+    )

@@ -179,7 +179,6 @@ class Batch(Record):
     metadata: Mapping[str, Any] = field(default_factory=dict)
     retry_of: str | None = None
     created_at: float | None = None
-    started_at: float | None = None
     finished_at: float | None = None
     cancel_requested_at: float | None = None
     estimated_finish_at: float | None = None

@@ -2,9 +2,10 @@
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from darkroom.commands.batch_input import items_in
 from darkroom.commands.batch_state import State, write_state
 from darkroom.commands.manifest import Manifest
 from darkroom.commands.saving import save_picture
-from darkroom.errors import CallerError, InvalidRequest, NotFound
+from darkroom.errors import CallerError, InvalidBatch, NotFound
 
 if TYPE_CHECKING:
     from darkroom.client import Batch, BatchResult, Client
@@ -62,29 +63,23 @@ def _created(
         return client.batches.create(
             items(), name=source.name, defaults=defaults or None, idempotency_key=idempotency_key
         )
-    except InvalidRequest as error:
-        faults = [each for each in error.problem.get("errors") or () if "line" in each]
-        if not faults:
-            raise
-        raise _refused(error, source, faults, lines) from error
+    except InvalidBatch as error:
+        raise _in_file(error, source, lines) from error
 
 
-def _refused(
-    error: InvalidRequest, source: Path, faults: list[Mapping[str, Any]], lines: list[int]
-) -> InvalidRequest:
+def _in_file(error: InvalidBatch, source: Path, lines: Sequence[int]) -> InvalidBatch:
     """The same error with the lines of the file instead of those that were sent."""
-    told = [
-        f"  line {lines[each['line'] - 1]}: {each.get('param') or 'item'}: {each.get('detail')}"
-        for each in faults[:TOLD_FAULTS]
-    ]
-    count = error.problem.get("error_count", len(faults))
-    if count > len(told):
-        told.append(f"  … and {count - len(told)} more")
-    refused = InvalidRequest(
-        "\n".join([f"{source} was refused, nothing was drawn:", *told]), problems=error.problems
+    faults = tuple(replace(each, line=lines[each.line - 1]) for each in error.lines)
+    told = [f"  line {each.line}: {each.param}: {each.detail}" for each in faults[:TOLD_FAULTS]]
+    if error.count > len(told):
+        told.append(f"  … and {error.count - len(told)} more")
+    moved = InvalidBatch(
+        "\n".join([f"{source} was refused, nothing was drawn:", *told]),
+        lines=faults,
+        count=error.count,
     )
-    refused.problem = error.problem
-    return refused
+    moved.problem = {**error.problem, "errors": [asdict(each) for each in faults]}
+    return moved
 
 
 def keep_results(client: "Client", batch_id: str, folder: Path, manifest: Manifest) -> None:

@@ -21,13 +21,13 @@ from darkroom.errors import DarkroomError
 
 
 def main() -> None:
-    """Run the command line. What goes wrong on purpose is one line on stderr, and a status that
+    """Run the command line. What goes wrong on purpose is words on stderr, and a status that
     `darkroom --help` explains."""
     try:
         status = commands.main(standalone_mode=False)
     except DarkroomError as error:
         click.echo(f"Error: {error.detail}", err=True)
-        status = exits.exit_code(error)
+        status = exits.FAILED
     except click.ClickException as error:
         error.show()
         status = error.exit_code

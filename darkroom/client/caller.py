@@ -218,10 +218,9 @@ class Client:
             is_repeatable=True,
         )
         with self._transport.send(call) as response:
-            if response.status_code == 202:
-                return Job.read(json.loads(response.content))
-            # A repeated call finds the job finished already.
-            return self.job(response.headers["Darkroom-Job"])
+            # A repeated call may find the job finished already, and is answered with its pictures.
+            job_id = response.headers.get("Darkroom-Job")
+            return Job.read(json.loads(response.content)) if job_id is None else self.job(job_id)
 
     def _get(self, path: str, **params: Any) -> Any:
         return self._transport.ask(Call(method="GET", path=path, params=params, is_repeatable=True))

@@ -125,7 +125,7 @@ class Transport:
             retry_after_s = None
             try:
                 response = self._once(call)
-                if response.ok:
+                if response.status_code < 300:
                     return use(response)
                 retry_after_s = _retry_after_s(response)
                 failure = self._refusal(response, retry_after_s)

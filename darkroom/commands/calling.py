@@ -82,9 +82,9 @@ def calling(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(caller, **rest)
         except DarkroomError as error:
-            if not wants_json:
-                raise
-            caller.answer({"error": {**error.problem, "code": error.code, "detail": error.detail}})
+            if wants_json:
+                known = {**error.problem, "code": error.code, "detail": error.detail}
+                caller.answer({"error": known})
             caller.say(f"Error: {error.detail}")
             sys.exit(exit_code(error))
 

@@ -1,4 +1,4 @@
-"""What the exit codes of the command mean."""
+"""What the exit codes of commands that use a server mean. Commands of the service end with 1."""
 
 from collections.abc import Mapping
 

@@ -1,0 +1,73 @@
+"""A batch from the command line, interrupted again and again, draws everything once."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from engines.ledger import Ledger
+from tests.end_to_end.caller import until
+from tests.end_to_end.commands import Person
+from tests.end_to_end.service import Service
+
+PROMPTS = 500
+
+
+@pytest.mark.timeout(240)
+def test_a_batch_of_500_that_is_interrupted_twice_ends_with_500_pictures_of_500_calls(
+    tmp_path: Path,
+) -> None:
+    ledger = tmp_path / "ledger"
+    with Service(tmp_path / "data", builtin_ledger=ledger, builtin_latency_s=0.2) as service:
+        person = Person(tmp_path / "home", data_dir=service.folder)
+        (person.folder / "prompts.txt").write_text(
+            "".join(f"a ship, number {number}\n" for number in range(PROMPTS))
+        )
+        pictures = person.folder / "pictures"
+        command = ("batch", "prompts.txt", "-s", "64x64", "-o", "pictures")
+
+        for words, enough in ((command, 20), ((*command, "--resume"), 150)):
+            running = person.starts(*words)
+            until(lambda enough=enough: _count(pictures) >= enough, f"{enough} pictures")  # type: ignore[misc]
+            running.send_signal(signal.SIGINT)
+            _, said = running.communicate(timeout=60)
+            assert running.returncode == 130, said
+            assert "--resume" in said
+            assert "darkroom batches cancel" in said
+        interrupted_with = _count(pictures)
+        done = person.gets(*command, "--resume")
+
+    assert interrupted_with < PROMPTS, "it was interrupted before its end"
+    assert (done["succeeded"], done["failed"], done["pictures"]) == (PROMPTS, {}, PROMPTS)
+    assert _count(pictures) == PROMPTS
+    assert sum(1 for _ in Ledger(ledger).runs()) == PROMPTS
+    listed = [json.loads(line) for line in (pictures / "manifest.jsonl").read_text().splitlines()]
+    assert {each["custom_id"] for each in listed} == {f"line-{n + 1}" for n in range(PROMPTS)}
+    assert sorted(name for each in listed for name in each["files"]) == sorted(
+        each.name for each in pictures.glob("*.png")
+    )
+
+
+@pytest.mark.timeout(120)
+def test_an_interruption_while_the_batch_is_sent_makes_no_second_one(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    with Service(tmp_path / "data", builtin_ledger=ledger) as service:
+        person = Person(tmp_path / "home", data_dir=service.folder)
+        (person.folder / "prompts.txt").write_text("a ship\na boat\na raft\n")
+        command = ("batch", "prompts.txt", "-s", "64x64")
+        first = person.gets(*command)
+        # As if the answer to the very first call had never arrived.
+        file = person.folder / "prompts.batch.json"
+        state = json.loads(file.read_text())
+        state["calls"][0]["batch_id"] = None
+        file.write_text(json.dumps(state))
+
+        again = person.gets(*command, "--resume")
+
+    assert again["batch"]["id"] == first["batch"]["id"]
+    assert sum(1 for _ in Ledger(ledger).runs()) == 3
+
+
+def _count(folder: Path) -> int:
+    return sum(1 for _ in folder.glob("*.png"))

@@ -4,7 +4,7 @@
 with Client() as client:
     job = client.generate("a lighthouse at dusk", size="1024x1024", n=2)
     for image in job.images:
-        client.files.download(image, "pictures")
+        client.files.download(image, ".")
 ```
 
 What goes wrong is raised as the classes of `darkroom.errors`, the same that the server uses.

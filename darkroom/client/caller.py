@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -159,8 +160,7 @@ class Client:
 
         Raises NotFinished when the time is over; the job goes on then.
         """
-        *_, last = self.follow(job, timeout_s=timeout_s)
-        return last
+        return deque(self.follow(job, timeout_s=timeout_s), maxlen=1).pop()
 
     def cancel(self, job: Job | str) -> Job:
         """Cancel a queued job at once, or ask a running one to stop."""

@@ -53,6 +53,10 @@ class Patience:
         """How long to listen to a silent connection."""
         return max(SHORTEST_S, min(SILENCE_S, self.left_s))
 
+    def rest(self) -> None:
+        """Give a server that ended a stream early a moment."""
+        time.sleep(max(0.0, min(SHORTEST_S, self.left_s)))
+
     def pause(self, failure: Exception) -> None:
         """Wait a little before the next try. Raises Unavailable after too long without answers."""
         if time.monotonic() - self._seen_at > PATIENCE_S:
@@ -119,9 +123,13 @@ def _events(
             patience.renew()
             name, _, data = line.partition(b":")
             if name == b"data":
-                yield Job.read(json.loads(data))
+                job = Job.read(json.loads(data))
+                yield job
+                if job.status.is_finished:
+                    return
             if patience.left_s < silence_s / 2:
                 return
+    patience.rest()
 
 
 def follow_results(
@@ -136,21 +144,23 @@ def follow_results(
     seen = set[str]()
     while True:
         try:
+            known = len(seen)
             for each in _results(transport, batch_id, patience, follow=follow):
                 if each.custom_id not in seen:
                     seen.add(each.custom_id)
                     yield each
-            # A server that stops ends the stream early.
-            if not follow or _is_told(look(), seen):
+            # A server that stops ends the stream early: what came after is told by another one.
+            if not follow or _is_told(look(), seen, news=len(seen) - known):
                 return
+            patience.rest()
         except LOST as error:
             patience.pause(error)
         except Unavailable as error:
             patience.pause(error)
 
 
-def _is_told(batch: Batch, seen: set[str]) -> bool:
-    return batch.is_finished and len(seen) >= batch.counts.total
+def _is_told(batch: Batch, seen: set[str], *, news: int) -> bool:
+    return batch.is_finished and (len(seen) >= batch.counts.total or news == 0)
 
 
 def _results(

@@ -7,7 +7,7 @@ import click
 
 from darkroom.commands.calling import Caller, calling
 from darkroom.commands.exits import EXPLAINED
-from darkroom.errors import NotFound, NotSignedIn, Unavailable
+from darkroom.errors import InvalidRequest, NotFound, NotSignedIn, Unavailable
 
 
 @click.command(epilog=EXPLAINED)
@@ -28,7 +28,7 @@ def login(caller: Caller, url: str | None, email: str | None, key_stdin: bool) -
     """
     from darkroom.client import Client
     from darkroom.client.finding import USUAL_URL
-    from darkroom.client.signed_in import Login, keep_login
+    from darkroom.client.signed_in import Login, keep_login, login_file
 
     url = url or caller.server or USUAL_URL
     key, key_id = (sys.stdin.readline().strip() if key_stdin else caller.key), None
@@ -44,7 +44,10 @@ def login(caller: Caller, url: str | None, email: str | None, key_stdin: bool) -
         key, key_id = made.api_key, made.id
     with Client(url, key) as client:
         account, url = client.account(), client.url
-    path = keep_login(Login(url=url, key=key, key_id=key_id, email=account.email))
+    try:
+        path = keep_login(Login(url=url, key=key, key_id=key_id, email=account.email))
+    except OSError as error:
+        raise InvalidRequest(f"The key cannot be kept in {login_file()}: {error}.") from error
     caller.answer(
         {"url": url, "email": account.email, "file": str(path)},
         f"Signed in at {url} as {account.email}. The key is in {path}.",

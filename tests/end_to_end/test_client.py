@@ -4,6 +4,7 @@ import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_a_job_is_followed_canceled_and_asked_for_again(client: Client) -> None:
     ],
 )
 def test_refusals_are_the_classes_of_the_server(
-    client: Client, fields: dict[str, object], kind: type[errors.DarkroomError]
+    client: Client, fields: dict[str, Any], kind: type[errors.DarkroomError]
 ) -> None:
     with pytest.raises(kind) as caught:
         client.generate("a ship", **fields)
@@ -123,6 +124,7 @@ def test_a_batch_is_followed_to_its_end(client: Client, tmp_path: Path) -> None:
     assert done.counts.total == len(results) == 10
     assert {each.custom_id for each in client.batches.results(batch)} == set(results)
     assert done.id in {each.id for each in client.batches.list()}
+    assert {each.batch_id for each in client.jobs(batch=done.id)} == {done.id}
     pictures = sum(len(each.images) for each in results.values())
     with zipfile.ZipFile(client.batches.archive(batch, tmp_path)) as archive:
         assert len(archive.namelist()) == pictures + 1, "the pictures and the manifest"

@@ -95,7 +95,8 @@ def test_a_batch_is_sent_whole_again(server: Scripted, client: Client) -> None:
     batch = {"id": "b1", "status": "queued", "counts": {"total": 2}}
     server.will(LOST, Answer(status=201, content=batch))
 
-    client.batches.create(iter(["a ship", {"prompt": "a boat"}]), defaults={"size": "64x64"})
+    items: list[str | dict[str, str]] = ["a ship", {"prompt": "a boat"}]
+    client.batches.create(iter(items), defaults={"size": "64x64"})
 
     first, second = server.calls
     assert [json.loads(line)["prompt"] for line in second.body.splitlines()] == ["a ship", "a boat"]
@@ -205,6 +206,30 @@ def test_a_server_without_a_place_for_a_stream_is_polled(server: Scripted, clien
     )
 
     assert client.generate("a ship").status == "succeeded"
+
+
+def test_results_are_told_once_however_often_the_stream_breaks(
+    server: Scripted, client: Client
+) -> None:
+    def results(*names: str, cut: bool = False) -> Answer:
+        lines = [
+            json.dumps({"custom_id": each, "line": 1, "status": "succeeded"}) for each in names
+        ]
+        return Answer(content="".join(f"{each}\n\n" for each in lines).encode(), cut=cut)
+
+    def batch(status: str) -> Answer:
+        return Answer(content={"id": "b1", "status": status, "counts": {"total": 3}})
+
+    server.will(
+        results("a", "b", cut=True),
+        results("a", "b"),
+        batch("running"),
+        results("a", "b", "c"),
+        batch("finished"),
+    )
+
+    assert [each.custom_id for each in client.batches.follow("b1")] == ["a", "b", "c"]
+    assert len(server.calls) == 5
 
 
 def test_a_failed_job_is_its_error(server: Scripted, client: Client) -> None:

@@ -38,6 +38,31 @@ def test_help_says_what_each_command_does(command: tuple[str, ...]) -> None:
     assert len(result.stdout.splitlines()[2]) > 20
 
 
+@pytest.mark.parametrize(
+    "words", [("jobs", "list"), ("jobs", "retry"), ("batches", "cancel"), ("user", "add")]
+)
+def test_help_says_what_commands_of_a_group_do(words: tuple[str, str]) -> None:
+    assert len(_type(*words, "--help").stdout.splitlines()[2]) > 20
+
+
+@pytest.mark.parametrize("name", ["generate", "edit", "batch", "jobs", "models", "login"])
+def test_help_of_commands_that_use_a_server_explains_exit_codes(name: str) -> None:
+    assert "130  interrupted with Ctrl-C" in _type(name, "--help").stdout
+
+
+def test_starting_loads_nothing_heavy() -> None:
+    heavy = {"PIL", "api", "celery", "environs", "flask", "redis", "requests", "rich", "sqlalchemy"}
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, darkroom.cli; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+
+    assert not heavy & set(loaded)
+
+
 def test_what_goes_wrong_is_one_line_and_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

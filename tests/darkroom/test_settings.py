@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from darkroom.errors import SettingsError
-from darkroom.settings import Settings, load_settings, variables
+from darkroom.settings import (
+    ClientSettings,
+    Settings,
+    load_client_settings,
+    load_settings,
+    variables,
+)
 
 
 def test_nothing_set_means_the_embedded_stack() -> None:
@@ -61,6 +67,24 @@ def test_a_secret_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("DARKROOM_SECRET_KEY_FILE", str(file))
 
     assert load_settings().secret_key == "s" * 40
+
+
+def test_a_client_reads_what_it_needs_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert load_client_settings() == ClientSettings()
+    (tmp_path / "key").write_text("dk_precious\n")
+    monkeypatch.setenv("DARKROOM_SERVER", "http://127.0.0.1:9000")
+    monkeypatch.setenv("DARKROOM_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("DARKROOM_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("DARKROOM_PORT", "of the service, and wrong")
+
+    found = load_client_settings()
+
+    assert found == ClientSettings(
+        server="http://127.0.0.1:9000", key="dk_precious", data_dir=tmp_path
+    )
+    assert "dk_precious" not in repr(found)
 
 
 def test_a_blank_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:

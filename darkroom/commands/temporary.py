@@ -4,7 +4,8 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO
+from pathlib import Path
+from typing import IO, cast
 
 from darkroom.client.finding import Server
 from darkroom.errors import Unavailable
@@ -13,9 +14,6 @@ from darkroom.processes import Program, darkroom, spawn
 from darkroom.running import find_running
 from darkroom.settings import PREFIX, load_client_settings
 
-#: How long everything may take to stop, in seconds.
-STOP_WITHIN_S = 60.0
-
 
 @contextmanager
 def running_meanwhile(say: Callable[[str], None]) -> Iterator[Server]:
@@ -23,36 +21,41 @@ def running_meanwhile(say: Callable[[str], None]) -> Iterator[Server]:
 
     What is not finished at the end goes on the next time one runs there. Raises Unavailable.
     """
-    settings = load_client_settings()
+    folder = load_client_settings().data_dir.absolute()
     say("Starting Darkroom …")
     process = spawn(
-        Program(
-            name="darkroom up",
-            command=darkroom("up"),
-            environment={
-                f"{PREFIX}DATA_DIR": str(settings.data_dir.absolute()),
-                f"{PREFIX}PORT": "0",
-                f"{PREFIX}LOG_LEVEL": "error",
-            },
-        ),
+        Program(name="darkroom up", command=darkroom("up"), environment=_environment(folder)),
         stdout=subprocess.PIPE,
     )
     with process:
+        output = cast("IO[bytes]", process.stdout)
+        rest = threading.Thread(target=_drain, args=(output,), daemon=True)
         try:
-            assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-            rest = _await_ready(process.stdout, say)
-            running = find_running(settings.data_dir)
+            _await_ready(output, say)
+            rest.start()
+            running = find_running(folder)
             if running is None:
                 raise Unavailable("`darkroom up` stopped as soon as it was ready.")
             yield Server(url=running.url, key=running.key)
         finally:
             process.terminate()
-            process.wait(STOP_WITHIN_S)
-        rest.join(STOP_WITHIN_S)
+            # It stops its parts within the time it gives them.
+            process.wait()
+            if rest.is_alive():
+                rest.join()
 
 
-def _await_ready(output: IO[bytes], say: Callable[[str], None]) -> threading.Thread:
-    """Returns once it is ready, with the thread that reads what else it prints.
+def _environment(folder: Path) -> dict[str, str | None]:
+    """Settings that hold whatever ours are."""
+    values = {"DATA_DIR": str(folder), "PORT": "0", "LOG_LEVEL": "error"}
+    return {
+        **{f"{PREFIX}{name}": value for name, value in values.items()},
+        **{f"{PREFIX}{name}_FILE": None for name in values},
+    }
+
+
+def _await_ready(output: IO[bytes], say: Callable[[str], None]) -> None:
+    """Returns once it is ready.
 
     A first start tells of the admin it made, and of a key that is shown this once.
     """
@@ -60,9 +63,6 @@ def _await_ready(output: IO[bytes], say: Callable[[str], None]) -> threading.Thr
         say(line)
     for line in _until(output, ""):
         say(line)
-    rest = threading.Thread(target=_drain, args=(output,), daemon=True)
-    rest.start()
-    return rest
 
 
 def _until(output: IO[bytes], start: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def test_a_batch_of_500_that_is_interrupted_twice_ends_with_500_pictures_of_500_
 
         for words, enough in ((command, 20), ((*command, "--resume"), 150)):
             running = person.starts(*words)
-            until(lambda enough=enough: _count(pictures) >= enough, f"{enough} pictures")  # type: ignore[misc]
+            until(partial(_has, pictures, enough), f"{enough} pictures")
             running.send_signal(signal.SIGINT)
             _, said = running.communicate(timeout=60)
             assert running.returncode == 130, said
@@ -69,5 +70,47 @@ def test_an_interruption_while_the_batch_is_sent_makes_no_second_one(tmp_path: P
     assert sum(1 for _ in Ledger(ledger).runs()) == 3
 
 
+def _has(folder: Path, at_least: int) -> bool:
+    return _count(folder) >= at_least
+
+
 def _count(folder: Path) -> int:
     return sum(1 for _ in folder.glob("*.png"))
+
+
+@pytest.mark.timeout(180)
+def test_a_batch_of_a_server_started_for_it_goes_on_with_the_next_one(tmp_path: Path) -> None:
+    person = Person(
+        tmp_path / "home",
+        DARKROOM_BUILTIN_LEDGER=str(tmp_path / "ledger"),
+        DARKROOM_BUILTIN_LATENCY_S="0.3",
+        DARKROOM_WORKER_CONCURRENCY="4",
+    )
+    (person.folder / "prompts.txt").write_text("".join(f"ship {n}\n" for n in range(60)))
+    command = ("batch", "prompts.txt", "-s", "64x64", "--start")
+
+    running = person.starts(*command)
+    until(partial(_has, person.folder / "prompts", 5), "some pictures")
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    done = person.gets(*command, "--resume")
+
+    assert running.returncode == 130, said
+    assert "when Darkroom runs again" in said
+    assert done["pictures"] == _count(person.folder / "prompts") == 60
+    assert sum(1 for _ in Ledger(tmp_path / "ledger").runs()) == 60
+
+
+@pytest.mark.timeout(120)
+def test_a_batch_is_followed_through_the_death_of_the_api(tmp_path: Path) -> None:
+    with Service(tmp_path / "data", builtin_latency_s=0.3, worker_concurrency=4) as service:
+        person = Person(tmp_path / "home", data_dir=service.folder)
+        (person.folder / "prompts.txt").write_text("".join(f"ship {n}\n" for n in range(60)))
+
+        running = person.starts("batch", "prompts.txt", "-s", "64x64", "--json")
+        until(partial(_has, person.folder / "prompts", 5), "some pictures")
+        service.kill("serve")
+        answer, said = running.communicate(timeout=60)
+
+    assert running.returncode == 0, said
+    assert json.loads(answer)["pictures"] == _count(person.folder / "prompts") == 60

@@ -57,7 +57,7 @@ class Asked:
 
 
 class NullableSchema(Schema):
-    """Takes null for every field that may be left out: the SDK sends those for what was not said."""
+    """Takes null for every field that may be left out: the SDK sends it for what was not said."""
 
     def on_bind_field(self, field_name: str, field_obj: Any) -> None:
         field_obj.allow_none = field_obj.allow_none or not field_obj.required

@@ -28,6 +28,8 @@ from darkroom.settings import Settings
 from storage import Storage
 from tests.api.conftest import Caller, InlineQueue
 
+pytestmark = pytest.mark.timeout(300)
+
 PASSWORD = "correct horse"
 
 #: What random values never hit, by where it is sent. A share of the calls takes one of these.

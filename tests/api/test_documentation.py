@@ -38,6 +38,13 @@ def test_every_route_is_described(app: Flask, document: dict[str, Any]) -> None:
     assert served <= described
 
 
+def test_no_operation_hides_its_failures_behind_a_default(document: dict[str, Any]) -> None:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                assert "default" not in operation["responses"], path
+
+
 def test_every_operation_says_what_it_does_and_who_may_call_it(
     document: dict[str, Any],
 ) -> None:

@@ -86,6 +86,8 @@ def _add_routes(app: Flask) -> None:
     )
     api = Api()
     api.ERROR_SCHEMA = ProblemSchema
+    # Each operation says what it fails with; a response for all else would promise nothing.
+    api.DEFAULT_ERROR_RESPONSE_NAME = None
     api.init_app(app)
     api.register_blueprint(images, url_prefix="/api/images")
     # Open WebUI serves the same routes under a version too.

@@ -17,6 +17,7 @@ from api.openai.batch_lines import ENDPOINTS, WINDOW_S, EnvelopeReader
 from api.openai.documents import ExpirySchema, ListSchema, a_list
 from api.openai.ids import BATCH, FILE, plain_id
 from api.openai.repeats import is_repeat
+from api.openai.schemas import NullableSchema
 from api.services import Services
 from darkroom.domain import (
     Batch,
@@ -63,7 +64,7 @@ TIMES = (
 )
 
 
-class NewOpenAIBatchSchema(Schema):
+class NewOpenAIBatchSchema(NullableSchema):
     """A batch to run."""
 
     input_file_id = Text(required=True, validate=validate.Length(1, 64))

@@ -5,6 +5,7 @@ from typing import Any
 from flask import Response, request, stream_with_context
 
 from api.auth import accessible_owner, current_user, permitted, signed_in
+from api.documenting import BYTES, IF_MATCH, IF_NONE_MATCH, RANGE
 from api.downloads import download
 from api.openai.batch_files import written_lines
 from api.openai.blueprints import OpenAIBlueprint
@@ -56,16 +57,16 @@ def read_file(file_id: str) -> dict[str, Any]:
 
 @files.get("/<file_id>/content")
 @signed_in
-@files.response(
-    200, {"type": "string", "format": "binary"}, content_type="application/octet-stream"
-)
+@files.heeds(RANGE, IF_NONE_MATCH, IF_MATCH)
+@files.response(200, BYTES, content_type="application/octet-stream")
 @files.alt_response(
     206,
+    schema=BYTES,
     description="The part that `Range` asked for.",
     content_type="application/octet-stream",
 )
 @files.alt_response(304, description="The caller has it already (`If-None-Match`).")
-@files.problems(401, 404, 416, 503)
+@files.problems(401, 404, 412, 416, 503)
 def read_content(file_id: str) -> Response:
     """A file's bytes."""
     document = _document(file_id)

@@ -56,7 +56,14 @@ class Asked:
     partial_images: int = 0
 
 
-class ImagesSchema(GenerationSchema):
+class NullableSchema(Schema):
+    """Takes null for every field that may be left out: the SDK sends it for what was not said."""
+
+    def on_bind_field(self, field_name: str, field_obj: Any) -> None:
+        field_obj.allow_none = field_obj.allow_none or not field_obj.required
+
+
+class ImagesSchema(NullableSchema, GenerationSchema):
     """A request for pictures."""
 
     output_format = Text(

@@ -38,6 +38,13 @@ def test_every_route_is_described(app: Flask, document: dict[str, Any]) -> None:
     assert served <= described
 
 
+def test_no_operation_hides_its_failures_behind_a_default(document: dict[str, Any]) -> None:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                assert "default" not in operation["responses"], path
+
+
 def test_every_operation_says_what_it_does_and_who_may_call_it(
     document: dict[str, Any],
 ) -> None:
@@ -53,6 +60,25 @@ def test_every_operation_says_what_it_does_and_who_may_call_it(
             if "responses" in operation:
                 assert operation["summary"], path
                 assert ("security" in operation) == (path not in open_to_all), path
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("post", "/api/images/generations", {"Prefer", "Idempotency-Key"}),
+        ("post", "/api/v1/jobs/{job_id}/retry", {"Prefer", "Idempotency-Key"}),
+        ("get", "/api/v1/jobs/{job_id}/events", {"Last-Event-ID"}),
+        ("get", "/api/v1/files/{image_id}/content", {"Range", "If-None-Match", "If-Match"}),
+        ("post", "/api/v1/batches/", {"Idempotency-Key"}),
+        ("post", "/v1/images/generations", {"Idempotency-Key"}),
+    ],
+)
+def test_the_headers_that_an_operation_heeds_are_described(
+    document: dict[str, Any], method: str, path: str, headers: set[str]
+) -> None:
+    parameters = document["paths"][path][method]["parameters"]
+
+    assert {each["name"] for each in parameters if each["in"] == "header"} == headers
 
 
 def test_the_docs_page_needs_nothing_from_elsewhere(anna: Caller) -> None:

@@ -39,13 +39,14 @@ from darkroom.domain import (
     NewBatch,
     NewJob,
 )
-from darkroom.errors import IdempotencyConflict, NotFound
+from darkroom.errors import NotFound
 from storage.backlog import QUEUED
 from storage.chunks import Draft, unpacked
 from storage.database import Database, epoch_now
 from storage.inputs import keys_of
 from storage.jobs import new_job_id
 from storage.records import job_of, new_row
+from storage.replays import earlier_row
 from storage.tables import batch_chunks, batches, job_inputs, jobs
 from storage.transitions import CHUNK, chunks
 
@@ -120,20 +121,8 @@ class Batches:
 
         Raises IdempotencyConflict when that one asked for something else.
         """
-        query = select(batches).where(
-            batches.c.owner_id == owner_id, batches.c.idempotency_key == idempotency_key
-        )
-        with self._database.reading() as connection:
-            row = connection.execute(query).one_or_none()
-        if row is None:
-            return None
-        if row.request_hash != request_hash:
-            raise IdempotencyConflict(
-                "This Idempotency-Key was used before with another batch:"
-                " use a new key for a new batch.",
-                param="Idempotency-Key",
-            )
-        return _batch_of(row)
+        row = earlier_row(self._database, batches, owner_id, idempotency_key, request_hash)
+        return None if row is None else _batch_of(row)
 
     def alike(self, owner_id: str, request_hash: str, *, within_s: float) -> Batch | None:
         """The newest batch that the owner made of the same request at most so long ago."""

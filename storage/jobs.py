@@ -12,10 +12,11 @@ from sqlalchemy import ColumnElement, Select, insert, or_, select, tuple_, updat
 from sqlalchemy.exc import IntegrityError
 
 from darkroom.domain import ImageRequest, Job, JobError, JobStatus, NewJob
-from darkroom.errors import DeadlineExceeded, IdempotencyConflict, NotFound
+from darkroom.errors import DeadlineExceeded, NotFound
 from storage.backlog import QUEUED
 from storage.database import Database, epoch_now
 from storage.records import job_of, new_row, request_to_json
+from storage.replays import earlier_row
 from storage.tables import jobs
 from storage.transitions import chunks, move
 
@@ -60,20 +61,8 @@ class Jobs:
 
         Raises IdempotencyConflict when that one asked for something else.
         """
-        query = select(jobs).where(
-            jobs.c.owner_id == owner_id, jobs.c.idempotency_key == idempotency_key
-        )
-        with self._database.reading() as connection:
-            row = connection.execute(query).one_or_none()
-        if row is None:
-            return None
-        if row.request_hash != request_hash:
-            raise IdempotencyConflict(
-                "This Idempotency-Key was used before with another request:"
-                " use a new key for a new request.",
-                param="Idempotency-Key",
-            )
-        return job_of(row)
+        row = earlier_row(self._database, jobs, owner_id, idempotency_key, request_hash)
+        return None if row is None else job_of(row)
 
     def alike(
         self, owner_id: str, request_hash: str, *, within_s: float, finished_within_s: float

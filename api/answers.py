@@ -106,6 +106,7 @@ def job_view(job: Job, images: Sequence[StoredImage]) -> dict[str, Any]:
         "images": [file_view(each) for each in images],
         "warnings": job.warnings,
         "error": job.error,
+        "usage": job.usage,
         "metadata": job.metadata,
         "lane": job.lane,
         "deadline": job.deadline,

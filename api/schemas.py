@@ -276,6 +276,16 @@ class JobErrorSchema(Schema):
     )
 
 
+class UsageSchema(Schema):
+    """Tokens that the engine counted."""
+
+    input_tokens = fields.Integer(required=True)
+    output_tokens = fields.Integer(required=True)
+    total_tokens = fields.Integer(required=True)
+    input_text_tokens = fields.Integer(required=True)
+    input_image_tokens = fields.Integer(required=True)
+
+
 class JobSchema(Schema):
     """One job, as it stands."""
 
@@ -296,6 +306,12 @@ class JobSchema(Schema):
         fields.String(), required=True, **_about("What the model could not honour.")
     )
     error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
+    usage = fields.Nested(
+        UsageSchema,
+        required=True,
+        allow_none=True,
+        **_about("What its pictures took; null where the engine does not tell."),
+    )
     metadata = fields.Dict(keys=fields.String(), required=True)
     lane = LaneName(required=True, **_about("Which line it waits in.", enum=LaneName.names))
     deadline = fields.Float(

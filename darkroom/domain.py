@@ -17,7 +17,7 @@ A job's life:
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Any, Protocol, Self
@@ -136,6 +136,25 @@ class InputImage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Usage:
+    """Tokens that an engine counted, and may charge for."""
+
+    input_tokens: int
+    output_tokens: int
+    #: Of the input, as far as the engine tells them apart.
+    input_text_tokens: int = 0
+    input_image_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Self) -> Self:
+        mine, theirs = asdict(self), asdict(other)
+        return type(self)(**{name: mine[name] + theirs[name] for name in mine})
+
+
+@dataclass(frozen=True, kw_only=True)
 class GeneratedImage:
     """One picture as an engine returned it: encoded bytes, not verified yet."""
 
@@ -144,6 +163,8 @@ class GeneratedImage:
     seed: int | None = None
     #: The prompt that was really used, where the engine rewrites it.
     revised_prompt: str | None = None
+    #: What the call that drew it took, where the engine tells: on the first picture of a call.
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +267,8 @@ class Job(NewJob):
     #: Share done, 0.0 to 1.0.
     progress: float
     error: JobError | None
+    #: What its pictures took, where the engine tells.
+    usage: Usage | None
     #: Counts every change of this record, so that a reader can tell whether it saw the newest.
     revision: int
     #: Not to be tried again before this (Unix time, in seconds).

@@ -16,6 +16,7 @@ from darkroom.domain import GeneratedImage
 from darkroom.errors import ContentRefused, EngineError, EngineFailed, RequestRejected
 from engines.gemini_calls import Method
 from engines.scrubbing import Scrubber
+from engines.tokens import gemini_usage, with_usage
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def read_pictures(
             logger.warning("A picture of engine %s cannot be decoded and is lost", engine)
             is_broken = True
     if images:
-        return images
+        return with_usage(images, gemini_usage(field(content, "usageMetadata")))
     if is_broken:
         raise EngineFailed(f"Engine {engine!r} answered with a picture that cannot be decoded.")
     if method is Method.PREDICT:

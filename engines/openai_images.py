@@ -20,6 +20,7 @@ from engines.openai_errors import ADDRESS_SETTING, KEY_SETTING, error_for, error
 from engines.openai_models import living_first, merge
 from engines.openai_pictures import PictureReader
 from engines.openai_stream import PictureStream
+from engines.tokens import openai_usage, with_usage
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,8 @@ class OpenAIImages(Engine):
         if not items:
             raise self._error(answer, stream, model, request.operation)
         # From here on the pictures are paid for, so nobody is asked whether to go on.
-        return self._reader.read(items[: request.count], deadline)
+        images = self._reader.read(items[: request.count], deadline)
+        return with_usage(images, openai_usage(stream.final or answer.json()))
 
     def _partial_images(self, model: Model) -> int:
         wanted = self.extras.partial_images

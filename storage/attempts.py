@@ -18,6 +18,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    null,
     or_,
     select,
     text,
@@ -25,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from darkroom.domain import Attempt, ImageRequest, Job, JobError, JobStatus
+from darkroom.domain import Attempt, ImageRequest, Job, JobError, JobStatus, Usage
 from darkroom.errors import LeaseLost
 from storage.database import Database, epoch_now, hold
 from storage.images import KeptPicture, insert_images
@@ -180,7 +181,12 @@ class Attempts:
             raise LeaseLost(f"Job {held.id} is not owned by attempt {held.attempt} any more.")
 
     def succeed(
-        self, held: Job, pictures: Sequence[KeptPicture], *, warnings: Sequence[str]
+        self,
+        held: Job,
+        pictures: Sequence[KeptPicture],
+        *,
+        warnings: Sequence[str],
+        usage: Usage | None = None,
     ) -> bool:
         """Finish a job with its pictures, all in one transaction.
 
@@ -188,7 +194,12 @@ class Attempts:
         """
         with self._database.writing() as connection:
             finished = self._finish(
-                connection, held, JobStatus.SUCCEEDED, progress=1.0, warnings=list(warnings)
+                connection,
+                held,
+                JobStatus.SUCCEEDED,
+                progress=1.0,
+                warnings=list(warnings),
+                usage=asdict(usage) if usage else null(),
             )
             if finished:
                 insert_images(connection, held, pictures)

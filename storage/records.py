@@ -16,6 +16,7 @@ from darkroom.domain import (
     NewJob,
     Operation,
     Size,
+    Usage,
 )
 
 
@@ -77,6 +78,7 @@ def job_of(row: Row[Any]) -> Job:
         upstream_id=row.upstream_id,
         progress=float(row.progress),
         error=JobError(**row.error) if row.error else None,
+        usage=Usage(**row.usage) if row.usage else None,
         request_id=row.request_id,
         idempotency_key=row.idempotency_key,
         request_hash=row.request_hash,

@@ -123,6 +123,7 @@ jobs = Table(
     Column("upstream_id", String(LONGEST_UPSTREAM_ID)),
     Column("progress", Double, nullable=False),
     Column("error", EngineJSON),
+    Column("usage", JSON),
     Column("request_id", String(128)),
     Column("idempotency_key", String(255)),
     Column("request_hash", String(64)),

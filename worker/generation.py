@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 from typing import Self, TypeVar
 
 import structlog
 
-from darkroom.domain import GeneratedImage, Job
+from darkroom.domain import GeneratedImage, Job, Usage
 from darkroom.errors import (
     Canceled,
     DeadlineExceeded,
@@ -144,12 +146,20 @@ def _keep(job: Job, pictures: Sequence[GeneratedImage], studio: Studio) -> bool:
     if len(pictures) < wanted:
         warnings.append(f"n: {wanted} pictures were asked for, the engine made {len(pictures)}.")
     kept = studio.storage.gallery.keep(job, pictures[:wanted])
-    finished = studio.storage.attempts.succeed(job, kept, warnings=warnings)
+    finished = studio.storage.attempts.succeed(
+        job, kept, warnings=warnings, usage=_usage_of(pictures)
+    )
     if not finished:
         studio.storage.gallery.release(job, kept)
     elif studio.storage.health.note_success(job.engine):
         log.info("engine works again")
     return finished
+
+
+def _usage_of(pictures: Sequence[GeneratedImage]) -> Usage | None:
+    """What all calls took together, as far as the engine told."""
+    told = [each.usage for each in pictures if each.usage is not None]
+    return reduce(add, told) if told else None
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from api.openai.errors import StillDrawing
 from api.openai.repeats import accept, answering, give_up
 from api.openai.schemas import Asked
 from api.services import Services
-from darkroom.domain import Job, JobStatus, StoredImage
+from darkroom.domain import Job, JobStatus, StoredImage, Usage
 
 
 def draw_and_answer(asked: Asked, services: Services) -> Response:
@@ -60,7 +60,21 @@ def images_answer(job: Job, images: Sequence[StoredImage], show: Show) -> dict[s
     """The body for a finished job. Raises what `show` does."""
     items = [show(each) | _revised(each) for each in images]
     answer = {"created": int(job.finished_at or job.created_at), "data": items}
-    return answer | known_of(job, images)
+    usage = {"usage": usage_answer(job.usage)} if job.usage else {}
+    return answer | known_of(job, images) | usage
+
+
+def usage_answer(usage: Usage) -> dict[str, Any]:
+    """Tokens as OpenAI's answers count them."""
+    return {
+        "total_tokens": usage.total_tokens,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "input_tokens_details": {
+            "text_tokens": usage.input_text_tokens,
+            "image_tokens": usage.input_image_tokens,
+        },
+    }
 
 
 def known_of(job: Job, images: Sequence[StoredImage]) -> dict[str, str]:

@@ -195,6 +195,20 @@ class PictureItemSchema(Schema):
     revised_prompt = fields.String()
 
 
+class InputTokensSchema(Schema):
+    text_tokens = fields.Integer(required=True)
+    image_tokens = fields.Integer(required=True)
+
+
+class TokensSchema(Schema):
+    """Tokens that the engine counted."""
+
+    total_tokens = fields.Integer(required=True)
+    input_tokens = fields.Integer(required=True)
+    output_tokens = fields.Integer(required=True)
+    input_tokens_details = fields.Nested(InputTokensSchema, required=True)
+
+
 class ImagesAnswerSchema(Schema):
     """The pictures, and what is known of all of them."""
 
@@ -204,6 +218,7 @@ class ImagesAnswerSchema(Schema):
     quality = fields.String()
     background = fields.String()
     output_format = fields.String()
+    usage = fields.Nested(TokensSchema, **_about("Left out where the engine does not tell."))
 
 
 class OpenAIModelSchema(Schema):

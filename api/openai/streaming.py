@@ -18,14 +18,14 @@ from flask import Response, request
 
 from api.details import DRAWING
 from api.events import HEADERS, HEARTBEAT_S, PING
-from api.openai.answers import encoded, headers_of, known_of, still_drawing
+from api.openai.answers import encoded, headers_of, known_of, still_drawing, usage_answer
 from api.openai.envelope import body_of_error, body_of_job
 from api.openai.repeats import accept, answered
 from api.openai.schemas import Asked
 from api.previews import content_type_of
 from api.services import Services
 from api.waiting import Following, caller_is_gone
-from darkroom.domain import Job, JobStatus, Operation
+from darkroom.domain import Job, JobStatus, Operation, Usage
 from darkroom.errors import DarkroomError, NotFound, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -33,13 +33,8 @@ log = structlog.get_logger(__name__)
 #: What an event says of a picture that nothing was said of.
 UNSAID = {"size": "auto", "quality": "auto", "background": "auto", "output_format": "png"}
 
-#: Engines count no tokens that Darkroom keeps; the SDK expects the numbers.
-USAGE = {
-    "total_tokens": 0,
-    "input_tokens": 0,
-    "output_tokens": 0,
-    "input_tokens_details": {"text_tokens": 0, "image_tokens": 0},
-}
+#: What is told where the engine does not count: the SDK expects the numbers.
+NO_USAGE = Usage(input_tokens=0, output_tokens=0)
 
 PREFIXES = {Operation.GENERATE: "image_generation", Operation.EDIT: "image_edit"}
 
@@ -133,7 +128,7 @@ class Story:
                 encoded(each, self._services),
                 known_of(job, [each]),
                 at=job.finished_at or job.created_at,
-                usage=USAGE,
+                usage=usage_answer(job.usage or NO_USAGE),
             )
             for each in self._services.storage.images.of_job(job.id)
         ]

@@ -79,6 +79,8 @@ class Job(Record):
     warnings: tuple[str, ...] = ()
     #: Why it failed: `code`, `detail` and so on.
     error: Mapping[str, Any] | None = None
+    #: Tokens that the engine counted, where it tells.
+    usage: Mapping[str, int] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     lane: str = "interactive"
     deadline: float | None = None

@@ -41,6 +41,8 @@ def batch(
       .csv    a header that names the fields (prompt, model, size, n, seed, …), then a row for each
       .jsonl  a JSON object on each line: {"prompt": "a fox", "size": "512x512", "custom_id": "fox"}
 
+    `image` and `mask` may name pictures beside FILE, which are sent along.
+
     Options such as -m and -s are for items that say nothing themselves. All items are checked
     before any is drawn. manifest.jsonl in the folder says which pictures belong to which item.
 

@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from darkroom.client.bodies import sent_picture
 from darkroom.errors import InvalidRequest
 
 Item = dict[str, Any]
 #: An item and the line of the file that it is on.
 Numbered = tuple[int, Item]
+
+#: Longer texts are pictures in base64, in characters.
+LONGEST_PATH = 255
 
 WHOLE_NUMBERS = frozenset({"n", "steps", "seed", "deadline_s"})
 AS_JSON = frozenset({"metadata", "expand", "strict"})
@@ -27,7 +31,7 @@ def items_in(path: Path) -> Iterator[Numbered]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             for line, item in read(file):
-                yield line, {"custom_id": f"line-{line}", **item}
+                yield line, {"custom_id": f"line-{line}", **_with_pictures(item, path.parent)}
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"{path} is not UTF-8 text: {error.reason}.") from error
     except OSError as error:
@@ -44,6 +48,22 @@ def fingerprint(items: Iterator[Numbered], defaults: Mapping[str, Any]) -> str:
     if is_empty:
         raise InvalidRequest("There is no prompt in the file.")
     return digest.hexdigest()
+
+
+def _with_pictures(item: Item, folder: Path) -> Item:
+    """The item with its pictures instead of the names of files; `folder` is where names begin."""
+    read = {name: _sent(item[name], folder) for name in ("image", "mask") if name in item}
+    return item | read
+
+
+def _sent(value: Any, folder: Path) -> Any:
+    if isinstance(value, list):
+        return [_sent(each, folder) for each in value]
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_PATH:
+        return value
+    local = folder / value
+    # What is no file here may be an id, a URL or base64: the server knows.
+    return sent_picture(local) if local.is_file() else value
 
 
 def _prompts(file: IO[str]) -> Iterator[Numbered]:

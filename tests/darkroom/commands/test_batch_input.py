@@ -67,3 +67,21 @@ def test_items_and_options_make_the_fingerprint() -> None:
 
     assert of("a ship", size="64x64") == of("a ship", size="64x64")
     assert len({of("a ship"), of("a boat"), of("a ship", size="64x64")}) == 3
+
+
+def test_a_picture_beside_the_file_is_sent_along(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "harbour.png").write_bytes(b"a picture")
+
+    [edited] = _read(tmp_path, "boats.csv", "prompt,image\nadd a boat,in/harbour.png\n")
+    [several] = _read(
+        tmp_path,
+        "boats.jsonl",
+        '{"prompt": "x", "image": ["in/harbour.png", "https://example.org/a.png"],'
+        ' "mask": "in/harbour.png"}',
+    )
+
+    assert edited["image"] == "YSBwaWN0dXJl"
+    assert several["image"] == ["YSBwaWN0dXJl", "https://example.org/a.png"]
+    assert several["mask"] == "YSBwaWN0dXJl"
+    assert _read(tmp_path, "ids.csv", f"prompt,image\nx,{'A' * 400}\n")[0]["image"] == "A" * 400

@@ -33,6 +33,9 @@ STATUSES: Mapping[type[errors.DarkroomError], int] = {
     errors.Unavailable: 503,
 }
 
+#: How many fields at fault are listed.
+MOST_PROBLEMS = 1000
+
 #: When to try again what failed because a part of the service is away, in seconds.
 AWAY_S = 5.0
 
@@ -152,16 +155,18 @@ def _status_of(kind: type[errors.DarkroomError]) -> int:
     return next(STATUSES[each] for each in kind.__mro__ if each in STATUSES)
 
 
-def parse_json(body: bytes) -> Any:
-    """Raises InvalidRequest that says where the JSON breaks."""
+def parse_json(body: bytes, *, param: str = "body") -> Any:
+    """Raises InvalidRequest that says where the JSON breaks; callers know it as `param`."""
     try:
         content = orjson.loads(body)
         # What nests too deeply to be written again cannot be kept.
         orjson.dumps(content)
     except orjson.JSONDecodeError as error:
-        raise errors.InvalidRequest(f"The body is no valid JSON: {error}.", param="body") from error
+        raise errors.InvalidRequest(
+            f"The {param} is no valid JSON: {error}.", param=param
+        ) from error
     except orjson.JSONEncodeError as error:
-        raise errors.InvalidRequest("The body nests too deeply.", param="body") from error
+        raise errors.InvalidRequest(f"The {param} nests too deeply.", param=param) from error
     return content
 
 
@@ -196,7 +201,9 @@ def invalid(*messages: Any) -> errors.InvalidRequest:
     problems = tuple(problem for each in messages for problem in flattened(each))
     param, reason = problems[0]
     more = f" ({len(problems) - 1} more in `errors`.)" if len(problems) > 1 else ""
-    return errors.InvalidRequest(f"{param}: {reason}{more}", param=param, problems=problems)
+    return errors.InvalidRequest(
+        f"{param}: {reason}{more}", param=param, problems=problems[:MOST_PROBLEMS]
+    )
 
 
 def flattened(messages: Any, path: str = "") -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """What a request handler works with, made once per process."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import redis
@@ -50,12 +51,20 @@ class Services:
 
     def announce(self, job: Job) -> None:
         """Tell whoever waits for the job, or follows it, how it stands now."""
-        tell = bus.announce_finished if job.status.is_finished else bus.announce_changed
+        self._tell(
+            bus.announce_finished if job.status.is_finished else bus.announce_changed, job.id
+        )
+
+    def announce_change(self, job_id: str) -> None:
+        """Tell whoever follows the job to look at it again."""
+        self._tell(bus.announce_changed, job_id)
+
+    def _tell(self, announce: Callable[["redis.Redis", str], None], job_id: str) -> None:
         try:
-            tell(self.broker, job.id)
+            announce(self.broker, job_id)
         except redis.RedisError as error:
             # They ask the database every few seconds.
-            log.warning("job not announced", job_id=job.id, reason=str(error))
+            log.warning("job not announced", job_id=job_id, reason=str(error))
 
 
 def services() -> Services:

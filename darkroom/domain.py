@@ -392,6 +392,8 @@ class Document:
     size_bytes: int
     #: SHA-256 of the bytes, in hex; None for one that is written anew each time it is read.
     file_key: str | None
+    #: The batch that wrote it, if one did.
+    batch_id: str | None = None
     created_at: float
     #: When it is deleted (Unix time, in seconds).
     expires_at: float | None
@@ -426,6 +428,8 @@ class OpenAIBatch:
     output_file_id: str | None = None
     error_file_id: str | None = None
     is_settled: bool = False
+    #: Whether its time was over before all of it had begun.
+    is_expired: bool = False
     created_at: float = 0.0
 
 

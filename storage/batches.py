@@ -8,7 +8,7 @@ Where a batch stands is never stored: it follows from its jobs and its chunks.
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -39,7 +39,7 @@ from darkroom.domain import (
     NewBatch,
     NewJob,
 )
-from darkroom.errors import NotFound
+from darkroom.errors import Conflict, NotFound
 from storage.backlog import QUEUED
 from storage.chunks import Draft, unpacked
 from storage.database import Database, epoch_now
@@ -52,9 +52,16 @@ from storage.transitions import CHUNK, chunks
 
 # To the letter the conditions of partial indexes.
 UNPLANTED: ColumnElement[bool] = literal_column("planted < total AND cancel_requested_at IS NULL")
+CANCELED: ColumnElement[bool] = literal_column("cancel_requested_at IS NOT NULL")
 FINISHED: ColumnElement[bool] = literal_column("batch_id IS NOT NULL AND finished_at IS NOT NULL")
 
 UNFINISHED = tuple(each for each in JobStatus if not each.is_finished)
+
+#: How many batches of the same request are looked at to find the one a repeated call is about.
+MOST_ALIKE = 20
+
+#: How long the cancel of a batch that was left half way is taken up, in seconds.
+LEFT_FOR_S = 24 * 3600.0
 
 #: How far back of the newest result seen others may still turn up, in seconds: a job's time is
 #: taken before its transaction is committed.
@@ -78,10 +85,12 @@ class Batches:
         """Accept a batch, whole. Returns it, and whether it is new.
 
         One that the owner submitted before with the same idempotency key is returned instead.
-        Raises IdempotencyConflict when that one asked for something else.
+        Raises IdempotencyConflict when that one asked for something else, and Conflict when
+        pictures that its items work on are not held under its id.
         """
         try:
             with self._database.writing() as connection:
+                _check_held(connection, draft.file_keys, batch_id)
                 row = connection.execute(
                     insert(batches)
                     .values(
@@ -124,21 +133,22 @@ class Batches:
         row = earlier_row(self._database, batches, owner_id, idempotency_key, request_hash)
         return None if row is None else _batch_of(row)
 
-    def alike(self, owner_id: str, request_hash: str, *, within_s: float) -> Batch | None:
-        """The newest batch that the owner made of the same request at most so long ago."""
+    def alike(self, owner_id: str, request_hash: str, *, within_s: float) -> Sequence[Batch]:
+        """What the owner made of the same request at most so long ago, without an idempotency key;
+        the newest first."""
         query = (
             select(batches)
             .where(
                 batches.c.owner_id == owner_id,
                 batches.c.created_at > epoch_now() - within_s,
                 batches.c.request_hash == request_hash,
+                batches.c.idempotency_key.is_(None),
             )
             .order_by(batches.c.created_at.desc())
-            .limit(1)
+            .limit(MOST_ALIKE)
         )
         with self._database.reading() as connection:
-            row = connection.execute(query).one_or_none()
-        return None if row is None else _batch_of(row)
+            return [_batch_of(row) for row in connection.execute(query)]
 
     def get(self, batch_id: str, *, owner_id: str | None = None) -> Batch:
         """One batch, of that owner if one is named. Raises NotFound."""
@@ -173,8 +183,10 @@ class Batches:
         planted = select(func.count()).where(
             QUEUED, jobs.c.owner_id == owner_id, jobs.c.batch_id.is_not(None)
         )
+        # One statement: what becomes a job in between must not count twice.
+        both = select(unplanted.scalar_subquery() + planted.scalar_subquery())
         with self._database.reading() as connection:
-            waiting = sum(connection.scalar(each) or 0 for each in (unplanted, planted))
+            waiting = connection.scalar(both) or 0
         return waiting + more <= most
 
     def unplanted(self) -> Sequence[str]:
@@ -285,31 +297,51 @@ class Batches:
             yield from unpacked(row.packed)
             position = row.position
 
-    def request_cancel(self, batch: Batch) -> Iterator[str]:
+    def request_cancel(self, batch_id: str) -> Sequence[str]:
         """Cancel what has not begun, and ask the workers of the rest to stop.
 
-        Yields the ids of the jobs that changed. A batch that is finished stays as it is.
+        Returns the ids of the jobs that are asked to. A batch that is finished stays as it is. Who
+        dies half way leaves the rest to `finish_canceling`.
         """
-        unfinished = exists().where(jobs.c.batch_id == batch.id, jobs.c.status.in_(UNFINISHED))
+        unfinished = exists().where(jobs.c.batch_id == batch_id, jobs.c.status.in_(UNFINISHED))
         with self._database.writing() as connection:
+            # Locked first, so that the jobs are seen that were planted until then.
+            connection.execute(
+                select(batches.c.id).where(batches.c.id == batch_id).with_for_update()
+            )
             connection.execute(
                 update(batches)
                 .where(
-                    batches.c.id == batch.id,
+                    batches.c.id == batch_id,
                     batches.c.cancel_requested_at.is_(None),
                     or_(batches.c.planted < batches.c.total, unfinished),
                 )
                 .values(cancel_requested_at=epoch_now())
             )
         # From here on nothing more is planted.
-        while changed := self._cancel_some(batch):
-            yield from changed
+        asked: list[str] = []
+        while True:
+            count, running = self._cancel_some(batch_id)
+            asked += running
+            if count == 0:
+                return asked
 
-    def _cancel_some(self, batch: Batch) -> Sequence[str]:
+    def finish_canceling(self) -> Sequence[str]:
+        """Cancel the jobs that those left who died while they canceled a batch.
+
+        Returns the ids of the jobs that are asked to stop.
+        """
+        lately = batches.c.cancel_requested_at > epoch_now() - LEFT_FOR_S
+        with self._database.reading() as connection:
+            ids = connection.scalars(select(batches.c.id).where(CANCELED, lately)).all()
+        return [job_id for each in ids for job_id in self.request_cancel(each)]
+
+    def _cancel_some(self, batch_id: str) -> tuple[int, Sequence[str]]:
+        """How many jobs changed, and which of them are to be stopped by their workers."""
         some = (
             select(jobs.c.id)
             .where(
-                jobs.c.batch_id == batch.id,
+                jobs.c.batch_id == batch_id,
                 jobs.c.status.in_([JobStatus.QUEUED, JobStatus.RUNNING]),
             )
             .order_by(jobs.c.id)
@@ -319,20 +351,18 @@ class Batches:
         )
         with self._database.writing() as connection:
             ids = connection.scalars(some).all()
-            for before, after, rest in (
-                (JobStatus.QUEUED, JobStatus.CANCELED, {"finished_at": epoch_now()}),
-                (JobStatus.RUNNING, JobStatus.CANCELING, {}),
-            ):
-                connection.execute(
-                    update(jobs)
-                    .where(jobs.c.id.in_(ids), jobs.c.status == before)
-                    .values(status=after, revision=jobs.c.revision + 1, **rest)
-                )
-        return ids
+            connection.execute(
+                _moved(ids, JobStatus.QUEUED, JobStatus.CANCELED).values(finished_at=epoch_now())
+            )
+            running = _moved(ids, JobStatus.RUNNING, JobStatus.CANCELING)
+            return len(ids), connection.scalars(running.returning(jobs.c.id)).all()
 
 
 class Results:
-    """The finished jobs of a batch in the order they ended, each once."""
+    """The finished jobs of a batch in the order they ended, each once.
+
+    What `more` returns comes again until it is `done`: who could not pass it on loses nothing.
+    """
 
     def __init__(self, database: Database, batch: Batch) -> None:
         self._database = database
@@ -340,20 +370,30 @@ class Results:
         self._seen = bytearray(batch.total)
         #: The end and the id of the last job looked at.
         self._place = (0.0, "")
+        self._rows: Sequence[Row[str, int, float]] = []
 
     def more(self) -> Sequence[Job]:
-        """Some that were not returned before; none when there are none now."""
+        """Some that are not done yet; none when there are none now."""
         while rows := self._look():
+            self._rows = rows
             fresh = [row.id for row in rows if not self._seen[row.batch_position]]
-            for row in rows:
-                self._seen[row.batch_position] = True
-            self._place = (rows[-1].finished_at, rows[-1].id)
             if fresh:
                 return _jobs_in_order(self._database, fresh)
+            self.done()
         # A job takes its time before its transaction is committed, and one that ended before the
         # last we saw may turn up yet.
         self._place = (self._place[0] - COMMITTED_WITHIN_S, "")
         return []
+
+    def done(self) -> None:
+        """What `more` returned last was passed on."""
+        for row in self._rows:
+            self._seen[row.batch_position] = True
+            self._place = (row.finished_at, row.id)
+
+    def from_the_start(self) -> None:
+        """Look once more for what was committed later than anybody expects; nothing is repeated."""
+        self._place = (0.0, "")
 
     def _look(self) -> Sequence[Row[str, int, float]]:
         order = (jobs.c.finished_at, jobs.c.id)
@@ -371,6 +411,20 @@ class Results:
             return connection.execute(query).all()
 
 
+def _check_held(connection: Connection, keys: Collection[str], batch_id: str) -> None:
+    held = select(job_inputs.c.file_key).where(job_inputs.c.job_id == batch_id)
+    if keys and not set(keys) <= set(connection.scalars(held)):
+        raise Conflict("Pictures that the batch works on are not kept any more: send it again.")
+
+
+def _moved(ids: Sequence[str], before: JobStatus, after: JobStatus) -> Any:
+    return (
+        update(jobs)
+        .where(jobs.c.id.in_(ids), jobs.c.status == before)
+        .values(status=after, revision=jobs.c.revision + 1)
+    )
+
+
 def _insert_jobs(connection: Connection, batch: Batch, items: Sequence[BatchItem]) -> None:
     rows, inputs = [], []
     for position, item in enumerate(items, start=batch.planted):
@@ -383,7 +437,7 @@ def _insert_jobs(connection: Connection, batch: Batch, items: Sequence[BatchItem
         rows.append({**new_row(_job_of(item, batch, place), job_id), "created_at": created_at})
         inputs += [
             {"job_id": job_id, "file_key": key, "created_at": created_at}
-            for key in keys_of(item.request)
+            for key in sorted(keys_of(item.request))
         ]
     connection.execute(insert(jobs), rows)
     if inputs:

@@ -15,6 +15,7 @@ from typing import Any, Self
 import orjson
 
 from darkroom.domain import BatchItem
+from storage.inputs import keys_of
 from storage.records import request_from_json, request_to_json
 
 #: How many items make a chunk, and how many bytes of them: whatever comes first.
@@ -41,6 +42,8 @@ class Draft:
 
     def __init__(self) -> None:
         self.total = 0
+        #: The files that the items name.
+        self.file_keys: set[str] = set()
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 - closed in __exit__
         self._pending: list[bytes] = []
         self._pending_bytes = 0
@@ -61,6 +64,7 @@ class Draft:
             {**asdict(item), "request": request_to_json(item.request)},
         )
         self.total += 1
+        self.file_keys |= keys_of(item.request)
         self._pending.append(line)
         self._pending_bytes += len(line)
         if len(self._pending) >= ITEMS_PER_CHUNK or self._pending_bytes >= BYTES_PER_CHUNK:

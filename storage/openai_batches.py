@@ -12,7 +12,7 @@ from sqlalchemy import Row, insert, select, tuple_, update
 
 from darkroom.domain import Document, LineError, OpenAIBatch
 from darkroom.errors import NotFound
-from storage.database import Database, epoch_now
+from storage.database import Database, epoch_now, upsert
 from storage.tables import documents, openai_batches
 
 
@@ -26,15 +26,9 @@ class OpenAIBatches:
         """Remember one. Once it is there, adding it again changes nothing."""
         values = asdict(new) | {"errors": [asdict(each) for each in new.errors]}
         with self._database.writing() as connection:
-            known = select(openai_batches).where(openai_batches.c.id == new.id)
-            row = connection.execute(known).one_or_none()
-            if row is None:
-                row = connection.execute(
-                    insert(openai_batches)
-                    .values(**values | {"created_at": epoch_now()})
-                    .returning(openai_batches)
-                ).one()
-        return _batch_of(row)
+            row = upsert(connection, openai_batches).values(**values | {"created_at": epoch_now()})
+            connection.execute(row.on_conflict_do_nothing())
+        return self.get(new.id)
 
     def get(self, batch_id: str, *, owner_id: str | None = None) -> OpenAIBatch:
         """One batch, of that owner if one is named. Raises NotFound."""
@@ -60,21 +54,13 @@ class OpenAIBatches:
         with self._database.reading() as connection:
             return [_batch_of(row) for row in connection.execute(query)]
 
-    def that_wrote(self, document_id: str) -> OpenAIBatch:
-        """The batch whose output or error file it is. Raises NotFound."""
-        with self._database.reading() as connection:
-            row = connection.execute(
-                select(openai_batches).where(
-                    (openai_batches.c.output_file_id == document_id)
-                    | (openai_batches.c.error_file_id == document_id)
-                )
-            ).one_or_none()
-        if row is None:
-            raise NotFound(f"There is no file {document_id!r}.")
-        return _batch_of(row)
-
     def settle(
-        self, batch: OpenAIBatch, *, output: Document | None, errors: Document | None
+        self,
+        batch: OpenAIBatch,
+        *,
+        output: Document | None,
+        errors: Document | None,
+        is_expired: bool = False,
     ) -> OpenAIBatch:
         """Name what a finished batch wrote. Whoever comes second changes nothing."""
         with self._database.writing() as connection:
@@ -83,6 +69,7 @@ class OpenAIBatches:
                 .where(openai_batches.c.id == batch.id, openai_batches.c.is_settled.is_(False))
                 .values(
                     is_settled=True,
+                    is_expired=is_expired,
                     output_file_id=output.id if output else None,
                     error_file_id=errors.id if errors else None,
                 )

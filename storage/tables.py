@@ -88,6 +88,7 @@ batches = Table(
     Column("cancel_requested_at", Double),
     UniqueConstraint("owner_id", "idempotency_key"),
     Index("ix_batches_owner_id_created_at", "owner_id", "created_at"),
+    _partial("ix_batches_canceled", "cancel_requested_at IS NOT NULL", "cancel_requested_at"),
     _partial(
         "ix_batches_unplanted",
         "planted < total AND cancel_requested_at IS NULL",
@@ -265,6 +266,8 @@ documents = Table(
     Column("size_bytes", BigInteger, nullable=False),
     #: None for one that is written anew each time it is read.
     Column("file_key", ForeignKey("files.key"), index=True),
+    #: The batch that wrote it, if one did.
+    Column("batch_id", String(36)),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double),
     Index("ix_documents_owner_id_created_at", "owner_id", "created_at"),
@@ -286,6 +289,7 @@ openai_batches = Table(
     Column("output_file_id", String(36)),
     Column("error_file_id", String(36)),
     Column("is_settled", Boolean, nullable=False),
+    Column("is_expired", Boolean, nullable=False),
     Column("created_at", Double, nullable=False),
     Index("ix_openai_batches_owner_id_created_at", "owner_id", "created_at"),
 )

@@ -9,6 +9,7 @@ spares the work.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import cycle, islice
@@ -62,6 +63,8 @@ class Upkeep:
     #: Not before this (monotonic seconds) are leases called expired: while the database was away
     #: or the machine slept nobody could renew them, which may have been just before we started.
     _trust_leases_from: float = field(init=False)
+    #: The batch that became jobs last.
+    _planted_last: str = field(init=False, default="")
     #: When the next round should begin, by `clock`.
     _due_at: float = field(init=False)
 
@@ -87,6 +90,7 @@ class Upkeep:
                 self._recover()
             self._visit_the_sick()
             self._give_up_on_missing_drivers()
+            self._finish_canceling()
             self._plant()
             self.dispatcher.find_lost(self.engine_names())
             self.dispatcher.top_up(self.engine_names())
@@ -142,8 +146,17 @@ class Upkeep:
     def _plant(self) -> None:
         """Turn items of batches into jobs, of one batch after the other."""
         batches = self.storage.batches
-        for batch_id in islice(cycle(batches.unplanted()), CHUNKS_PER_ROUND):
+        waiting = deque(batches.unplanted())
+        if self._planted_last in waiting:
+            # Behind the one that had the last turn, so that each has one.
+            waiting.rotate(-1 - waiting.index(self._planted_last))
+        for batch_id in islice(cycle(waiting), CHUNKS_PER_ROUND):
             batches.plant(batch_id)
+            self._planted_last = batch_id
+
+    def _finish_canceling(self) -> None:
+        for job_id in self.storage.batches.finish_canceling():
+            self.announce_change(job_id)
 
     def _give_up_on_missing_drivers(self) -> None:
         """Fail jobs that wait for an engine whose driver was uninstalled.

@@ -110,9 +110,10 @@ def _name_of(job: Job, image: StoredImage, images: Sequence[StoredImage]) -> str
     place = job.place
     position, custom_id = (place.position, place.custom_id) if place else (0, job.id)
     called = UNSAFE.sub("-", custom_id)[:LONGEST_NAME].strip("-.")
-    number = f"-{image.position + 1}" if len(images) > 1 else ""
-    suffix = image.content_type.removeprefix("image/")
-    return f"{position + 1:05}-{called}{number}.{suffix}"
+    number = str(image.position + 1) if len(images) > 1 else ""
+    suffix = image.content_type.removeprefix("image/").partition("+")[0]
+    parts = (f"{position + 1:05}", called, number)
+    return f"{'-'.join(each for each in parts if each)}.{suffix}"
 
 
 def _date_of(image: StoredImage) -> tuple[int, int, int, int, int, int]:

@@ -8,12 +8,13 @@ import orjson
 from flask import request
 from marshmallow import ValidationError
 
+from api.auth import current_user
 from api.batches.items import ItemReader, Shared
 from api.batches.lines import Lines
 from api.batches.results import NDJSON
 from api.batches.schemas import NewBatchSchema, SharedSchema
-from api.batches.submission import repeated, submit_batch
-from api.errors import Parser, invalid
+from api.batches.submission import replayed, submit_batch
+from api.errors import Parser, invalid, parse_json
 from api.services import Services
 from darkroom.domain import Batch
 from darkroom.errors import InvalidRequest
@@ -39,7 +40,7 @@ def _accept_lines(query: Mapping[str, str], services: Services) -> Batch:
     request.max_content_length = services.settings.max_batch_bytes
     with Lines(request.stream, longest_bytes=services.settings.max_body_bytes) as lines:
         digest = _digest(lines.digest(), orjson.dumps(said, option=orjson.OPT_SORT_KEYS))
-        earlier = repeated(digest, services)
+        earlier = replayed(current_user().id, digest, services)
         if earlier is not None:
             return earlier
         return submit_batch(lines.numbered(), services, request_hash=digest, **_options(said))
@@ -48,7 +49,7 @@ def _accept_lines(query: Mapping[str, str], services: Services) -> Batch:
 def _accept_document(services: Services) -> Batch:
     said = Parser().parse(NewBatchSchema(), request, location="json")
     digest = _digest("", request.get_data())
-    earlier = repeated(digest, services)
+    earlier = replayed(current_user().id, digest, services)
     if earlier is not None:
         return earlier
     items = enumerate(said.pop("items"), start=1)
@@ -68,10 +69,7 @@ def _shared(query: Mapping[str, str]) -> dict[str, Any]:
     """What the query says of all lines. Raises InvalidRequest."""
     said: dict[str, Any] = {}
     for name, text in query.items():
-        try:
-            said[name] = text if name == "name" else orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            raise InvalidRequest(f"{name}: It is no valid JSON: {error}.", param=name) from error
+        said[name] = text if name == "name" else parse_json(text.encode(), param=name)
     try:
         return dict(SharedSchema().load(said))
     except ValidationError as error:

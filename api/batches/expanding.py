@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import product
+from math import prod
 from typing import Any
 
 from marshmallow import ValidationError
 
 from darkroom.domain import MAX_SEED
+
+#: The most items of one batch, expanded ones counted each.
+MOST_ITEMS = 50_000
 
 #: What belongs to an item and not to the request it makes.
 OF_ITEMS = frozenset({"custom_id", "expand", "metadata"})
@@ -20,7 +24,8 @@ def expanded(
         yield custom_id, dict(body)
         return
     for number, values in enumerate(product(*matrix.values()), start=1):
-        yield f"{custom_id}/{number}", {**body, **dict(zip(matrix, values, strict=True))}
+        combined = {**body, **dict(zip(matrix, values, strict=True))}
+        yield f"{custom_id}/{number}", {k: v for k, v in combined.items() if v is not None}
 
 
 def read_matrix(value: Any) -> dict[str, Any]:
@@ -30,7 +35,11 @@ def read_matrix(value: Any) -> dict[str, Any]:
     """
     if not isinstance(value, dict):
         raise ValidationError('It must be an object of lists, such as {"seed": [1, 2]}.')
-    return {name: _values(name, values) for name, values in value.items()}
+    matrix = {name: _values(name, values) for name, values in value.items()}
+    # Told before anything is made of it: a few words may stand for more than memory holds.
+    if prod(len(values) for values in matrix.values()) > MOST_ITEMS:
+        raise ValidationError(f"It makes more than {MOST_ITEMS:,} items of one.")
+    return matrix
 
 
 def _values(name: str, values: Any) -> Any:
@@ -45,8 +54,8 @@ def _values(name: str, values: Any) -> Any:
 
 def _seeds(asked: Mapping[str, Any]) -> range:
     count, start = asked.get("count"), asked.get("start", 1)
-    if not isinstance(count, int) or not isinstance(start, int) or set(asked) - {"count", "start"}:
+    if type(count) is not int or type(start) is not int or set(asked) - {"count", "start"}:
         raise ValidationError({"seed": ['It must be a list, or {"count": 4} and perhaps "start".']})
-    if count < 1 or start < 0 or start + count - 1 > MAX_SEED:
+    if not 1 <= count <= MAX_SEED or not 0 <= start <= MAX_SEED - count + 1:
         raise ValidationError({"seed": [f"Seeds go from 0 to {MAX_SEED}, and at least one."]})
     return range(start, start + count)

@@ -5,6 +5,7 @@ grow with the batch: items go to a draft, which is a file.
 """
 
 import hashlib
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 import orjson
 from marshmallow import ValidationError
 
+from api.batches.expanding import MOST_ITEMS
 from api.errors import flattened, parse_json
 from api.inputs import read_inputs
 from api.orders import Order
@@ -23,14 +25,15 @@ from darkroom.domain import BatchItem, ImageRequest, Operation
 from darkroom.errors import InvalidBatch, InvalidRequest, LineProblem, Misconfigured
 from storage.chunks import Draft, unpacked
 
-#: The most items of one batch, expanded ones counted each.
-MOST_ITEMS = 50_000
-
 #: How many problems are listed; all are counted.
 MOST_LISTED = 1000
 
 #: How many different pictures one batch may have fetched while the call waits.
 MOST_LINKS = 100
+
+#: How long reading the pictures of a batch may take, in seconds: those that were read first are
+#: held for an hour only, unless the batch is accepted.
+PICTURES_WITHIN_S = 1800.0
 
 
 class LineReader(Protocol):
@@ -41,6 +44,12 @@ class LineReader(Protocol):
 
         Raises ValidationError or InvalidRequest.
         """
+
+
+class InvalidJsonLine(InvalidRequest):
+    """A line is no JSON object."""
+
+    code = "invalid_json_line"
 
 
 class RepeatedCustomId(InvalidRequest):
@@ -70,7 +79,7 @@ class Intake:
         """Add every item to the draft. Raises InvalidBatch that lists what is wrong with which."""
         for line, body in lines:
             with self._problems.of(line):
-                content = parse_json(body) if isinstance(body, bytes) else body
+                content = _json_of(body) if isinstance(body, bytes) else body
                 for custom_id, order in self._read(line, content):
                     self._take(line, custom_id, order, draft)
         self._problems.refuse_any()
@@ -83,8 +92,14 @@ class Intake:
         if not self._has_edits:
             return draft
         pictures = _Pictures(self._services, batch_id)
+        give_up_at = time.monotonic() + PICTURES_WITHIN_S
         for chunk in draft.chunks():
             for item in unpacked(chunk.packed):
+                if time.monotonic() > give_up_at:
+                    raise InvalidBatch(
+                        "Reading its pictures takes too long: make several batches of it.",
+                        param="image",
+                    )
                 with self._problems.of(item.line):
                     finished.add(replace(item, request=pictures.kept(item.request)))
         self._problems.refuse_any()
@@ -192,8 +207,8 @@ class _Pictures:
 
     def _refuse_many_links(self, request: ImageRequest) -> None:
         texts = (*request.images, *((request.mask,) if request.mask else ()))
-        self._links.update(each for each in texts if each.startswith(("http://", "https://")))
-        if len(self._links) > MOST_LINKS:
+        links = {each for each in texts if each.startswith(("http://", "https://"))}
+        if len(self._links | links) > MOST_LINKS:
             raise ValidationError(
                 {
                     "image": [
@@ -202,3 +217,11 @@ class _Pictures:
                     ]
                 }
             )
+        self._links |= links
+
+
+def _json_of(line: bytes) -> Any:
+    try:
+        return parse_json(line)
+    except InvalidRequest as error:
+        raise InvalidJsonLine(error.detail, param="body") from error

@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError
 
 from api.batches.expanding import expanded, read_matrix
+from api.batches.intake import InvalidJsonLine
 from api.orders import Order
 from api.schemas import EditSchema, GenerationSchema
 from darkroom.domain import LONGEST_CUSTOM_ID, Operation
@@ -36,7 +37,7 @@ class ItemReader:
 
     def __call__(self, line: int, body: Any) -> Iterator[tuple[str, Order]]:
         if not isinstance(body, dict):
-            raise ValidationError("An item must be a JSON object.")
+            raise InvalidJsonLine("An item must be a JSON object.", param="body")
         said = {name: value for name, value in body.items() if value is not None}
         item = {**self._shared.defaults, **said}
         custom_id = _custom_id(item.pop("custom_id", None), line)

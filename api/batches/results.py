@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -59,6 +60,7 @@ def finished_jobs(batch: Batch, services: Services) -> Iterator[Finished]:
     results = services.storage.batches.results(batch)
     while jobs := results.more():
         yield from _with_images(jobs, services)
+        results.done()
 
 
 def result_of_job(job: Job, images: Sequence[StoredImage]) -> dict[str, Any]:
@@ -113,32 +115,51 @@ def never_begun(batch: Batch, services: Services) -> Iterator[BatchItem]:
 def _lines(
     batch: Batch, services: Services, following: Following | None, is_gone: Callable[[], bool]
 ) -> Iterator[bytes]:
-    results = services.storage.batches.results(batch)
+    if following is None:
+        yield from _news(services.storage.batches.results(batch), services)
+        yield from _rest(batch, services)
+        return
+    followed = _Followed(batch, services)
     said_at = time.monotonic()
-    over = following is None
-    while following is not None and not over:
+    while not followed.is_over:
         try:
-            # Asked first: what ends between the two is among the results.
-            over = is_over(batch, services)
-            for text in _news(results, services):
+            for text in followed.news():
                 yield text
                 said_at = time.monotonic()
         except Unavailable as error:
             # The caller keeps its place until the database is back.
             log.warning("followed batch not read", reason=error.detail)
-            over = False
-        if over:
-            break
-        if following.is_over or is_gone():
+        if followed.is_over or following.is_over or is_gone():
             return
         if time.monotonic() - said_at >= HEARTBEAT_S:
             yield NOTHING
             said_at = time.monotonic()
         following.wait()
-    yield from _news(results, services)
-    schema = ResultSchema()
-    for item in never_begun(batch, services):
-        yield orjson.dumps(schema.dump(result_of_item(item))) + b"\n"
+
+
+class _Followed:
+    """A batch that is followed to its end, over any number of looks."""
+
+    def __init__(self, batch: Batch, services: Services) -> None:
+        self.is_over = False
+        self._batch = batch
+        self._services = services
+        self._results = services.storage.batches.results(batch)
+        self._told_of_rest = 0
+
+    def news(self) -> Iterator[bytes]:
+        """What is not told yet. Raises Unavailable; then nothing is lost."""
+        # Asked first: what ends between the two is among the results.
+        over = is_over(self._batch, self._services)
+        yield from _news(self._results, self._services)
+        if not over:
+            return
+        self._results.from_the_start()
+        yield from _news(self._results, self._services)
+        for line in islice(_rest(self._batch, self._services), self._told_of_rest, None):
+            yield line
+            self._told_of_rest += 1
+        self.is_over = True
 
 
 def _news(results: Results, services: Services) -> Iterator[bytes]:
@@ -148,6 +169,13 @@ def _news(results: Results, services: Services) -> Iterator[bytes]:
             orjson.dumps(schema.dump(result_of_job(*each))) + b"\n"
             for each in _with_images(jobs, services)
         )
+        results.done()
+
+
+def _rest(batch: Batch, services: Services) -> Iterator[bytes]:
+    schema = ResultSchema()
+    for item in never_begun(batch, services):
+        yield orjson.dumps(schema.dump(result_of_item(item))) + b"\n"
 
 
 def _with_images(jobs: Sequence[Job], services: Services) -> Iterator[Finished]:

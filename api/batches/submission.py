@@ -2,8 +2,10 @@
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
+import structlog
 from flask import g
 
 from api.auth import current_user
@@ -11,20 +13,20 @@ from api.batches.intake import Intake, LineReader
 from api.services import Services
 from api.submission import FULL_S, idempotency_key, send_next
 from darkroom.domain import Batch, BatchItem, Job, NewBatch
-from darkroom.errors import Conflict, LimitReached
+from darkroom.errors import Conflict, InvalidRequest, LimitReached, Unavailable
 from storage.batches import new_batch_id
 from storage.chunks import Draft
 
+log = structlog.get_logger(__name__)
 
-def repeated(
-    request_hash: str, services: Services, *, within_s: float | None = None
-) -> Batch | None:
-    """The batch that this request made when it was sent before under the same key, or without one
-    at most `within_s` seconds ago. Raises IdempotencyConflict."""
-    key, owner_id, batches = idempotency_key(), current_user().id, services.storage.batches
-    if key:
-        return batches.replayed(owner_id, key, request_hash)
-    return batches.alike(owner_id, request_hash, within_s=within_s) if within_s else None
+
+def replayed(owner_id: str, request_hash: str, services: Services) -> Batch | None:
+    """The batch that this request made when it was sent before under the same key.
+
+    Raises IdempotencyConflict.
+    """
+    key = idempotency_key()
+    return services.storage.batches.replayed(owner_id, key, request_hash) if key else None
 
 
 def submit_batch(
@@ -45,7 +47,7 @@ def submit_batch(
     intake = Intake(services, read)
     with Draft() as draft, Draft() as finished:
         intake.take(lines, draft)
-        _refuse_full_queue(draft.total, services)
+        _refuse_full_queue(current_user().id, draft.total, services)
         new = NewBatch(
             owner_id=current_user().id,
             name=name,
@@ -63,7 +65,7 @@ def retry_batch(batch: Batch, services: Services) -> Batch:
     Raises Conflict when nothing did, or the batch goes on; LimitReached.
     """
     request_hash = hashlib.sha256(f"retry of {batch.id}".encode()).hexdigest()
-    earlier = repeated(request_hash, services)
+    earlier = replayed(batch.owner_id, request_hash, services)
     if earlier is not None:
         return earlier
     counts = services.storage.batches.counts(batch)
@@ -71,14 +73,14 @@ def retry_batch(batch: Batch, services: Services) -> Batch:
         raise Conflict("The batch goes on: wait until it is finished, or cancel it first.")
     if counts.failed + counts.canceled == 0:
         raise Conflict("Nothing in the batch failed or was canceled: there is nothing to retry.")
-    _refuse_full_queue(counts.failed + counts.canceled, services)
+    _refuse_full_queue(batch.owner_id, counts.failed + counts.canceled, services)
     batch_id = new_batch_id()
     with Draft() as draft:
         for job in services.storage.batches.unsuccessful(batch):
             draft.add(_as_item(job, batch_id, services))
         for item in services.storage.batches.never_planted(batch):
             _share(item, batch.id, batch_id, services)
-            draft.add(item)
+            draft.add(replace(item, deadline=None))
         new = NewBatch(
             owner_id=batch.owner_id,
             name=batch.name,
@@ -93,8 +95,9 @@ def retry_batch(batch: Batch, services: Services) -> Batch:
 
 def cancel_batch(batch: Batch, services: Services) -> None:
     """Cancel what has not begun, and ask the workers of the rest to stop."""
-    for job_id in services.storage.batches.request_cancel(batch):
-        services.announce(services.storage.jobs.get(job_id))
+    for job_id in services.storage.batches.request_cancel(batch.id):
+        # Who waits for one that had not begun looks by itself, every two seconds.
+        services.announce_change(job_id)
 
 
 def _as_item(job: Job, batch_id: str, services: Services) -> BatchItem:
@@ -121,9 +124,15 @@ def _share(item: BatchItem, holder_id: str, batch_id: str, services: Services) -
         )
 
 
-def _refuse_full_queue(more: int, services: Services) -> None:
+def _refuse_full_queue(owner_id: str, more: int, services: Services) -> None:
     most = services.settings.max_queued_per_user
-    if not services.storage.batches.has_room_for(current_user().id, most=most, more=more):
+    if more > most:
+        raise InvalidRequest(
+            f"The batch has {more:,} items, and one user may have {most:,} waiting: make several of"
+            " it.",
+            param="items",
+        )
+    if not services.storage.batches.has_room_for(owner_id, most=most, more=more):
         raise LimitReached(
             f"With these {more:,} items more than {most:,} would wait, which is as many as one user"
             " may have: wait until some are done, or send fewer.",
@@ -134,7 +143,14 @@ def _refuse_full_queue(more: int, services: Services) -> None:
 def _accept(new: NewBatch, draft: Draft, batch_id: str, services: Services) -> Batch:
     batch, is_new = services.storage.batches.submit(new, draft, batch_id=batch_id)
     if is_new:
-        # The first jobs begin at once; upkeep makes the others.
+        _begin(batch, services)
+    return batch
+
+
+def _begin(batch: Batch, services: Services) -> None:
+    """Let the first jobs begin at once; upkeep makes the others, and these if that fails now."""
+    try:
         for engine in sorted(services.storage.batches.plant(batch.id)):
             send_next(engine, services)
-    return services.storage.batches.get(batch.id)
+    except Unavailable as error:
+        log.warning("nothing planted yet", batch_id=batch.id, reason=error.detail)

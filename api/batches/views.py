@@ -4,8 +4,13 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+import structlog
+
 from api.services import Services
 from darkroom.domain import Batch, BatchCounts
+from darkroom.errors import Unavailable
+
+log = structlog.get_logger(__name__)
 
 
 def batch_url(batch: Batch) -> str:
@@ -14,7 +19,19 @@ def batch_url(batch: Batch) -> str:
 
 def batch_view(batch: Batch, services: Services) -> dict[str, Any]:
     """A batch as `BatchSchema` shows it. Raises Unavailable."""
-    counts = services.storage.batches.counts(batch)
+    return _view(batch, services.storage.batches.counts(batch), services)
+
+
+def new_batch_view(batch: Batch, services: Services) -> dict[str, Any]:
+    """The same of one that was just accepted: that is said even if the database is gone since."""
+    try:
+        return batch_view(batch, services)
+    except Unavailable as error:
+        log.warning("batch shown as it was", batch_id=batch.id, reason=error.detail)
+        return _view(batch, BatchCounts(queued=batch.total), services)
+
+
+def _view(batch: Batch, counts: BatchCounts, services: Services) -> dict[str, Any]:
     status = counts.status(was_canceled=batch.cancel_requested_at is not None)
     return {
         "id": batch.id,
@@ -28,7 +45,7 @@ def batch_view(batch: Batch, services: Services) -> dict[str, Any]:
         "created_at": batch.created_at,
         "finished_at": finished_at(batch, services) if status.is_finished else None,
         "cancel_requested_at": batch.cancel_requested_at,
-        "estimated_finish_at": None if status.is_finished else _estimate(batch, counts, services),
+        "estimated_finish_at": _estimate(batch, counts, services),
         "results_url": f"{batch_url(batch)}/results",
         "archive_url": f"{batch_url(batch)}/images.zip",
         "user_id": batch.owner_id,
@@ -42,5 +59,7 @@ def finished_at(batch: Batch, services: Services) -> float | None:
 
 
 def _estimate(batch: Batch, counts: BatchCounts, services: Services) -> float | None:
+    if counts.finished in (0, counts.total):
+        return None
     pace = services.storage.batches.pace(batch)
     return time.time() + (counts.queued + counts.running) / pace if pace else None

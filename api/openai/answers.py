@@ -29,7 +29,7 @@ def draw_and_answer(asked: Asked, services: Services) -> Response:
     response = _answer(job, asked, services)
     if job.status.is_finished:
         body = response.get_data()
-        response.response = answering(job, [body], services)
+        response.response = answering(job.id, [body], services)
         response.content_length = len(body)
     else:
         give_up(job, services)

@@ -22,8 +22,11 @@ from storage.documents import new_document_id
 
 PURPOSE = "batch_output"
 
-EXPIRED = {"code": "batch_expired", "message": "The batch's time was over before it was begun."}
-CANCELLED = {"code": "batch_cancelled", "message": "The batch was cancelled before it was begun."}
+EXPIRED = {"code": "batch_expired", "message": "The batch's time was over before this was drawn."}
+CANCELLED = {
+    "code": "batch_cancelled",
+    "message": "The batch was cancelled before this was drawn.",
+}
 
 
 def settled(asked: OpenAIBatch, batch: Batch, services: Services) -> OpenAIBatch:
@@ -36,12 +39,14 @@ def settled(asked: OpenAIBatch, batch: Batch, services: Services) -> OpenAIBatch
         asked,
         output=_document(asked, f"batch_{batch.id}_output.jsonl", output_bytes),
         errors=_document(asked, f"batch_{batch.id}_error.jsonl", error_bytes),
+        is_expired=bool(error_bytes)
+        and any(_is_expired(job) for job, _ in finished_jobs(batch, services)),
     )
 
 
 def written_lines(document: Document, services: Services) -> Iterator[bytes]:
     """The lines of a file that a batch wrote. Raises NotFound."""
-    asked = services.storage.openai_batches.that_wrote(document.id)
+    asked = services.storage.openai_batches.get(document.batch_id or document.id)
     batch = services.storage.batches.get(asked.id)
     if document.id == asked.output_file_id:
         return _output_lines(batch, services)
@@ -75,7 +80,7 @@ def _error_lines(batch: Batch, services: Services) -> Iterator[bytes]:
     for job, _ in finished_jobs(batch, services):
         if job.status is JobStatus.CANCELED:
             yield _never_ran(job.id, _name_of(job), CANCELLED)
-        elif job.error is not None and job.error.code == DeadlineExceeded.code:
+        elif _is_expired(job):
             yield _never_ran(job.id, _name_of(job), EXPIRED)
         elif job.status is JobStatus.FAILED:
             yield _line(job, wording_of(kind_of(job.error)).status, body_of_job(job))
@@ -102,6 +107,10 @@ def _as_line(
         "error": error,
     }
     return orjson.dumps(line) + b"\n"
+
+
+def _is_expired(job: Job) -> bool:
+    return job.error is not None and job.error.code == DeadlineExceeded.code
 
 
 def _name_of(job: Job) -> str:
@@ -141,6 +150,7 @@ def _document(asked: OpenAIBatch, filename: str, size_bytes: int) -> Document | 
         purpose=PURPOSE,
         size_bytes=size_bytes,
         file_key=None,
+        batch_id=asked.id,
         created_at=now,
         expires_at=None,
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from api.batches.intake import InvalidJsonLine
 from api.openai.errors import MissingParameter, UnknownParameter
 from api.openai.reading import load
 from api.openai.schemas import EditsSchema, ImagesSchema
@@ -26,7 +27,7 @@ MEMBERS = frozenset({"custom_id", "method", "url", "body"})
 WINDOW_S = 24 * 3600
 
 #: Where an order keeps which form its pictures are wanted in, in its metadata.
-RESPONSE_FORMAT = "response_format"
+RESPONSE_FORMAT = "openai.response_format"
 
 
 class UrlMismatch(InvalidRequest):
@@ -45,12 +46,14 @@ class EnvelopeReader:
 
     def __call__(self, line: int, body: Any) -> Iterator[tuple[str, Order]]:
         if not isinstance(body, dict):
-            raise InvalidRequest("A line must be a JSON object.", param="body")
+            raise InvalidJsonLine("A line must be a JSON object.", param="body")
         for name in body.keys() - MEMBERS:
             raise UnknownParameter(f"Unknown parameter: '{name}'.", param=name)
         for name in ("custom_id", "url", "body"):
             if body.get(name) is None:
                 raise MissingParameter(f"Missing required parameter: '{name}'.", param=name)
+        if not isinstance(body["body"], dict):
+            raise InvalidRequest("body: It must be a JSON object.", param="body")
         if body["url"] != self._endpoint:
             raise UrlMismatch(
                 f"The batch is for {self._endpoint}: put lines for others into another batch.",

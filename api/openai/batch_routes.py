@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import orjson
+from flask import Response
+
 from api.auth import accessible_owner, current_user, permitted, signed_in
 from api.batches.submission import cancel_batch
 from api.openai.batches import (
@@ -15,6 +18,7 @@ from api.openai.batches import (
 )
 from api.openai.blueprints import OpenAIBlueprint
 from api.openai.ids import BATCH, plain_id
+from api.openai.repeats import answering
 from api.services import services
 from darkroom.domain import GENERATE_IMAGES, OpenAIBatch
 
@@ -26,13 +30,15 @@ batches = OpenAIBlueprint("openai_batches", __name__, description="OpenAI's dial
 @batches.arguments(NewOpenAIBatchSchema)
 @batches.response(200, BatchObjectSchema)
 @batches.problems(400, 401, 403, 413, 415, 422, 429, 503)
-def create_batch(asked: dict[str, Any]) -> dict[str, Any]:
+def create_batch(asked: dict[str, Any]) -> Response:
     """Run the lines of an uploaded file.
 
     All of them are looked at first. When any is wrong the batch has failed, and `errors` says why,
     line by line; then none of them runs.
     """
-    return batch_object(create(asked, services()), services())
+    made = create(asked, services())
+    body = orjson.dumps(batch_object(made, services()))
+    return Response(answering(made.id, [body], services()), content_type="application/json")
 
 
 @batches.get("/")

@@ -9,14 +9,14 @@ from marshmallow import Schema, ValidationError, fields, validate, validates
 
 from api.auth import accessible_owner, current_user
 from api.batches.lines import Lines
-from api.batches.submission import repeated, submit_batch
+from api.batches.submission import replayed, submit_batch
 from api.batches.views import finished_at
 from api.fields import Text
 from api.openai.batch_files import settled
 from api.openai.batch_lines import ENDPOINTS, WINDOW_S, EnvelopeReader
 from api.openai.documents import ExpirySchema, ListSchema, a_list
 from api.openai.ids import BATCH, FILE, plain_id
-from api.openai.repeats import is_repeat
+from api.openai.repeats import is_repeat, was_answered
 from api.openai.schemas import NullableSchema
 from api.services import Services
 from darkroom.domain import (
@@ -172,7 +172,7 @@ def batch_object(asked: OpenAIBatch, services: Services) -> dict[str, Any]:
         if counts.finished == counts.total:
             asked = settled(asked, batch, services)
             ended = finished_at(batch, services) or batch.created_at
-            if status == "completed" and counts.failed and ended >= times["expires_at"]:
+            if status == "completed" and asked.is_expired:
                 status = "expired"
             times[f"{status}_at"] = ended
     return {
@@ -206,14 +206,15 @@ def batch_list(owner_id: str, query: dict[str, Any], services: Services) -> dict
         after=plain_id(BATCH, after) if after else None,
         limit=query["limit"] + 1,
     )
-    return a_list([batch_object(each, services) for each in found], query["limit"])
+    limit = query["limit"]
+    shown = [batch_object(each, services) for each in found[:limit]]
+    return a_list(shown, has_more=len(found) > limit)
 
 
 def _submitted(new: OpenAIBatch, document: Document, services: Services) -> Batch:
     said = [document.file_key, new.endpoint, new.metadata, new.output_expires_s]
     digest = hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    within_s = REPEATED_WITHIN_S if is_repeat() else None
-    earlier = repeated(digest, services, within_s=within_s)
+    earlier = replayed(new.owner_id, digest, services) or _repeated(new.owner_id, digest, services)
     if earlier is not None:
         return earlier
     with (
@@ -228,6 +229,14 @@ def _submitted(new: OpenAIBatch, document: Document, services: Services) -> Batc
             name=document.filename[:LONGEST_BATCH_NAME],
             metadata=dict(new.metadata or {}),
         )
+
+
+def _repeated(owner_id: str, digest: str, services: Services) -> Batch | None:
+    """The batch of the call that the SDK sends again, if that was accepted and not answered."""
+    if not is_repeat():
+        return None
+    alike = services.storage.batches.alike(owner_id, digest, within_s=REPEATED_WITHIN_S)
+    return next((each for each in alike if not was_answered(each.id, services)), None)
 
 
 def _input_file(file_id: str, services: Services) -> Document:
@@ -255,10 +264,8 @@ def _line_errors(error: InvalidBatch) -> tuple[LineError, ...]:
 
 
 def _line_error(problem: LineProblem) -> LineError:
-    is_no_json = problem.param == "body" and problem.code == InvalidRequest.code
-    code = LINE_CODES.get(problem.code, problem.code)
     return LineError(
-        code="invalid_json_line" if is_no_json else code,
+        code=LINE_CODES.get(problem.code, problem.code),
         message=problem.detail,
         line=problem.line,
         param=problem.param,

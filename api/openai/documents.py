@@ -156,18 +156,18 @@ def file_list(owner_id: str, query: dict[str, Any], services: Services) -> dict[
         limit=query["limit"] + 1,
         is_newest_first=query["order"] == "desc",
     )
-    return a_list([file_object(each) for each in found], query["limit"])
+    limit = query["limit"]
+    return a_list([file_object(each) for each in found[:limit]], has_more=len(found) > limit)
 
 
-def a_list(objects: Sequence[dict[str, Any]], limit: int) -> dict[str, Any]:
-    """A part of a list as OpenAI pages it; `objects` has one more where there is more."""
-    shown = objects[:limit]
+def a_list(shown: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    """A part of a list as OpenAI pages it."""
     return {
         "object": "list",
         "data": shown,
         "first_id": shown[0]["id"] if shown else None,
         "last_id": shown[-1]["id"] if shown else None,
-        "has_more": len(objects) > limit,
+        "has_more": has_more,
     }
 
 

@@ -47,15 +47,24 @@ def accept(order: Order, services: Services) -> Job:
     return job
 
 
-def answering(job: Job, chunks: Iterable[bytes], services: Services) -> Iterator[bytes]:
-    """The body that tells how the job ended; noted once all of it was sent."""
+def answering(made_id: str, chunks: Iterable[bytes], services: Services) -> Iterator[bytes]:
+    """The body that tells how a job ended, or which batch was made; noted once all was sent."""
     yield from chunks
-    answered(job, services)
+    answered(made_id, services)
 
 
-def answered(job: Job, services: Services) -> None:
-    """Note that a call was told how the job ended: no repeat is to have it."""
-    _note(job.id, Call.ANSWERED, services)
+def answered(made_id: str, services: Services) -> None:
+    """Note that a call was told what it was to be told: no repeat is to have it."""
+    _note(made_id, Call.ANSWERED, services)
+
+
+def was_answered(made_id: str, services: Services) -> bool:
+    """Whether a call was told; False while nobody knows, so that nothing is made twice."""
+    try:
+        return services.broker.get(_key(made_id)) == Call.ANSWERED
+    except redis.RedisError as error:
+        log.warning("repeated call guessed", reason=str(error))
+        return False
 
 
 def give_up(job: Job, services: Services) -> None:

@@ -55,7 +55,7 @@ def draw_and_stream(asked: Asked, services: Services) -> Response:
             story,
             following,
             is_gone=partial(caller_is_gone, request.environ),
-            told=partial(answered, job, services),
+            told=partial(answered, job.id, services),
         )
         response = Response(events, content_type="text/event-stream", headers=HEADERS)
         response.headers.extend(headers_of(job))

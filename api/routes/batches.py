@@ -16,7 +16,7 @@ from api.batches.schemas import (
     ResultsQuerySchema,
 )
 from api.batches.submission import cancel_batch, retry_batch
-from api.batches.views import batch_url, batch_view
+from api.batches.views import batch_url, batch_view, new_batch_view
 from api.blueprints import Blueprint
 from api.documenting import IDEMPOTENCY_KEY, LOCATION
 from api.services import services
@@ -129,7 +129,7 @@ def retry_failed(batch_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
 
 
 def _created(batch: Batch) -> tuple[dict[str, Any], int, dict[str, str]]:
-    return batch_view(batch, services()), 201, {"Location": batch_url(batch)}
+    return new_batch_view(batch, services()), 201, {"Location": batch_url(batch)}
 
 
 def _batch(batch_id: str) -> Batch:

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 from PIL import Image
 
+from darkroom.errors import Unavailable
 from darkroom.settings import Settings
 from storage import Storage
 from tests.api.conftest import Answer, Caller, InlineQueue
@@ -264,6 +265,8 @@ def test_more_than_a_user_may_have_waiting_is_refused(
 
     assert answer.status_code == 429
     assert answer.headers["Retry-After"]
+    # Waiting would not help.
+    assert send(limited, *items(4)).status_code == 400
     assert send(limited, *items(1)).status_code == 201
     assert limited.generate(headers={"Prefer": "respond-async"}).status_code == 202
 
@@ -494,6 +497,15 @@ def test_a_batch_may_link_to_few_pictures(anna: Caller) -> None:
     assert "base64" in problem[ERRORS][-1]["detail"]
 
 
+def test_only_the_links_that_are_too_many_are_refused(anna: Caller) -> None:
+    links = [{"prompt": "x", "image": f"http://127.0.0.1:9/{each}.png"} for each in range(101)]
+
+    problem = send(anna, *links, {"prompt": "x", "image": "data:image/png;base64,AAAA"}).json
+
+    assert "base64" in problem[ERRORS][100]["detail"]
+    assert "links" not in problem[ERRORS][101]["detail"]
+
+
 def test_results_can_be_followed_to_the_end(
     anna: Caller, storage: Storage, queue: InlineQueue
 ) -> None:
@@ -509,3 +521,98 @@ def test_results_can_be_followed_to_the_end(
         rest = list(lines)
 
     assert [one["line"], *(each["line"] for each in rest)] == [1, 2]
+
+
+@pytest.mark.parametrize("count", [50_001, 20_000_000, 2**53 - 1, 2**70])
+def test_a_matrix_too_large_for_memory_is_refused_at_once(anna: Caller, count: int) -> None:
+    for expand in ({"seed": {"count": count}}, {"seed": {"count": 50_000}, "n": [1, 2]}):
+        answer = anna.post("/api/v1/batches", json={"items": items(1), "expand": expand})
+        assert (answer.status_code, answer.json["param"].partition(".")[0]) == (400, "expand")
+
+
+def test_null_among_values_means_absent(anna: Caller, storage: Storage, queue: InlineQueue) -> None:
+    batch = send(anna, {"prompt": "x", "size": "64x64", "expand": {"seed": [None, 7]}}).json
+    plant_all(storage, batch, queue)
+
+    first, second = results(anna, batch)
+
+    assert anna.get(second["job"]).json["seed"] == 7
+    assert anna.get(first["job"]).json["seed"] is None
+
+
+@pytest.mark.parametrize("name", ["defaults", "expand", "metadata"])
+def test_json_that_nests_too_deeply_is_refused(anna: Caller, name: str) -> None:
+    deep = "[" * 300 + "]" * 300
+
+    answer = send_lines(anna, '{"prompt": "x"}', **{name: f'{{"a": {deep}}}'})
+
+    assert (answer.status_code, answer.json["param"]) == (400, name)
+
+
+def test_what_is_accepted_is_said_to_be_when_the_database_goes_away(
+    anna: Caller, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise Unavailable("The database does not answer.")
+
+    monkeypatch.setattr(storage.batches, "plant", away)
+    monkeypatch.setattr(storage.batches, "counts", away)
+
+    answer = send(anna, *items(2))
+
+    assert answer.status_code == 201
+    assert answer.json["counts"]["queued"] == 2
+    assert len(storage.batches.list()) == 1
+
+
+def test_a_follower_misses_nothing_when_the_database_goes_away(
+    anna: Caller, storage: Storage, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = send(anna, *items(3)).json
+    plant_all(storage, batch, queue)
+    of_jobs = storage.images.of_jobs
+    calls = []
+
+    def once_away(job_ids: Any) -> Any:
+        calls.append(job_ids)
+        if len(calls) == 1:
+            raise Unavailable("The database does not answer.")
+        return of_jobs(job_ids)
+
+    monkeypatch.setattr(storage.images, "of_jobs", once_away)
+
+    found = results(anna, batch, follow="true")
+
+    assert [each["line"] for each in found] == [1, 2, 3]
+    assert len(calls) == 2
+
+
+def test_canceled_items_are_retried_without_their_old_deadline(
+    anna: Caller, storage: Storage, queue: InlineQueue
+) -> None:
+    queue.is_held = True
+    batch = send(anna, *items(300), defaults={"deadline_s": 60}).json
+    anna.post(f"{batch['url']}/cancel")
+
+    again = anna.post(f"{batch['url']}/retry").json
+    plant_all(storage, again, queue)
+
+    jobs = anna.get(f"/api/v1/jobs?batch={again['id']}&limit=500").json
+    assert [each["deadline"] for each in jobs] == [None] * 300
+
+
+def test_a_retry_by_an_admin_counts_for_the_owner(
+    make_app: Callable[[Settings], Flask],
+    settings: Settings,
+    anna: Caller,
+    admin: Caller,
+    queue: InlineQueue,
+) -> None:
+    queue.is_held = True
+    few = make_app(replace(settings, max_queued_per_user=3)).test_client()
+    owner, helper = (Caller(few, each.headers, each.user) for each in (anna, admin))
+    batch = send(owner, *items(2)).json
+    owner.post(f"{batch['url']}/cancel")
+    send(owner, *items(2))
+
+    assert helper.post(f"{batch['url']}/retry").status_code == 429

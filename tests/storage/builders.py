@@ -103,6 +103,16 @@ def with_times(storage: Storage, thing: Job | StoredImage, **times: float | None
         connection.execute(update(table).where(table.c.id == thing.id).values(**times))
 
 
+def back_in_queue(storage: Storage, job: Job) -> None:
+    """A canceled job as it was before."""
+    with storage.database.writing() as connection:
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.id == job.id)
+            .values(status=JobStatus.QUEUED, finished_at=None)
+        )
+
+
 def status_of(storage: Storage, job: Job) -> JobStatus:
     return storage.jobs.get(job.id).status
 

@@ -1,11 +1,20 @@
 """Batches are accepted whole, become jobs bit by bit, and stand where their jobs do."""
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 
-from darkroom.domain import BatchCounts, BatchStatus, ImageRequest, JobStatus, Lane, NewBatch
-from darkroom.errors import IdempotencyConflict, NotFound
+from darkroom.domain import (
+    BatchCounts,
+    BatchStatus,
+    ImageRequest,
+    JobStatus,
+    Lane,
+    NewBatch,
+    Operation,
+)
+from darkroom.errors import Conflict, IdempotencyConflict, NotFound
 from storage import Storage
 from storage.batches import new_batch_id
 from storage.chunks import ITEMS_PER_CHUNK, Draft
@@ -13,6 +22,7 @@ from tests.storage.builders import (
     AN_ERROR,
     accepted,
     an_item,
+    back_in_queue,
     claimed,
     planted,
     queued,
@@ -83,7 +93,7 @@ def test_only_batches_with_items_left_are_to_be_planted(storage: Storage, owner_
     first = accepted(storage, owner_id, an_item())
     second = accepted(storage, owner_id, an_item())
     canceled = accepted(storage, owner_id, an_item())
-    list(storage.batches.request_cancel(canceled))
+    storage.batches.request_cancel(canceled.id)
 
     assert storage.batches.unplanted() == [first.id, second.id]
 
@@ -154,11 +164,11 @@ def test_canceling_stops_what_is_queued_running_and_no_job_yet(
     storage.batches.plant(batch.id)
     job = claimed(storage, storage.jobs.list(batch_id=batch.id, limit=500)[0])
 
-    changed = set(storage.batches.request_cancel(batch))
+    asked = storage.batches.request_cancel(batch.id)
     canceled = storage.batches.get(batch.id)
     counts = storage.batches.counts(canceled)
 
-    assert len(changed) == ITEMS_PER_CHUNK
+    assert asked == [job.id]
     assert counts == BatchCounts(running=1, canceled=599)
     assert counts.status(was_canceled=True) is BatchStatus.CANCELING
     assert storage.jobs.get(job.id).status is JobStatus.CANCELING
@@ -171,7 +181,7 @@ def test_canceling_stops_what_is_queued_running_and_no_job_yet(
 def test_items_that_never_became_jobs_are_told_of(storage: Storage, owner_id: str) -> None:
     batch = accepted(storage, owner_id, *(an_item(number) for number in range(1, 601)))
     storage.batches.plant(batch.id)
-    list(storage.batches.request_cancel(batch))
+    storage.batches.request_cancel(batch.id)
 
     left = [each.line for each in storage.batches.never_planted(batch)]
 
@@ -182,7 +192,7 @@ def test_a_finished_batch_cannot_be_canceled(storage: Storage, owner_id: str) ->
     batch, [job] = planted(storage, owner_id, 1)
     shown(storage, claimed(storage, job))
 
-    assert list(storage.batches.request_cancel(batch)) == []
+    assert storage.batches.request_cancel(batch.id) == []
     assert storage.batches.get(batch.id).cancel_requested_at is None
 
 
@@ -194,8 +204,10 @@ def test_results_come_as_jobs_end_and_each_once(storage: Storage, owner_id: str)
     shown(storage, claimed(storage, jobs[2]))
     storage.attempts.fail(claimed(storage, jobs[0]), AN_ERROR)
     first = [each.id for each in results.more()]
+    results.done()
     shown(storage, claimed(storage, jobs[1]))
     second = [each.id for each in results.more()]
+    results.done()
 
     assert first == [jobs[2].id, jobs[0].id]
     assert second == [jobs[1].id]
@@ -207,6 +219,7 @@ def test_a_result_that_was_committed_late_is_not_missed(storage: Storage, owner_
     results = storage.batches.results(batch)
     shown(storage, claimed(storage, jobs[0]))
     [newest] = results.more()
+    results.done()
     assert newest.finished_at is not None
     results.more()
 
@@ -218,12 +231,13 @@ def test_a_result_that_was_committed_late_is_not_missed(storage: Storage, owner_
 
 def test_more_results_than_fit_into_one_look(storage: Storage, owner_id: str) -> None:
     batch, jobs = planted(storage, owner_id, 1100)
-    list(storage.batches.request_cancel(batch))
+    storage.batches.request_cancel(batch.id)
     results = storage.batches.results(batch)
 
     found: list[str] = []
     while some := results.more():
         found += [each.id for each in some]
+        results.done()
 
     assert sorted(found) == sorted(each.id for each in jobs)
 
@@ -255,3 +269,82 @@ def test_items_of_batches_have_a_limit_of_their_own(
     assert not storage.batches.has_room_for(owner_id, most=3, more=2)
     assert storage.backlog.has_room_for(owner_id, most=2)
     assert not storage.backlog.has_room_for(owner_id, most=1)
+
+
+def test_results_come_again_until_they_are_passed_on(storage: Storage, owner_id: str) -> None:
+    batch, [job] = planted(storage, owner_id, 1)
+    shown(storage, claimed(storage, job))
+    results = storage.batches.results(batch)
+
+    lost, again = results.more(), results.more()
+    results.done()
+
+    assert [each.id for each in lost] == [each.id for each in again] == [job.id]
+    assert results.more() == []
+    results.from_the_start()
+    assert results.more() == []
+
+
+def test_a_result_that_was_committed_far_too_late_is_found_at_the_end(
+    storage: Storage, owner_id: str
+) -> None:
+    batch, jobs = planted(storage, owner_id, 2)
+    results = storage.batches.results(batch)
+    shown(storage, claimed(storage, jobs[0]))
+    [newest] = results.more()
+    results.done()
+    shown(storage, claimed(storage, jobs[1]))
+    with_times(storage, jobs[1], finished_at=(newest.finished_at or 0) - 3600)
+    assert results.more() == []
+
+    results.from_the_start()
+
+    assert [each.id for each in results.more()] == [jobs[1].id]
+
+
+def test_a_batch_whose_pictures_are_gone_is_not_accepted(storage: Storage, owner_id: str) -> None:
+    edit = ImageRequest(prompt="x", operation=Operation.EDIT, images=("0" * 64,))
+
+    with pytest.raises(Conflict):
+        accepted(storage, owner_id, an_item(1, request=edit))
+
+    assert storage.batches.list() == []
+
+
+def test_a_cancel_that_was_left_half_way_is_finished(storage: Storage, owner_id: str) -> None:
+    batch, jobs = planted(storage, owner_id, 3)
+    held = claimed(storage, jobs[0])
+    storage.batches.request_cancel(batch.id)
+    # What was not reached before the process died.
+    back_in_queue(storage, jobs[1])
+    storage.attempts.cancel_held(held)
+
+    assert storage.batches.finish_canceling() == []
+
+    assert storage.batches.counts(storage.batches.get(batch.id)) == BatchCounts(canceled=3)
+
+
+def test_a_cancel_while_the_last_items_become_jobs_is_remembered(
+    storage: Storage, owner_id: str
+) -> None:
+    for _ in range(15):
+        batch = accepted(storage, owner_id, *(an_item(number) for number in range(1, 4)))
+
+        works: list[Callable[[], object]] = [
+            partial(storage.batches.plant, batch.id),
+            partial(storage.batches.request_cancel, batch.id),
+        ]
+        together(*works)
+
+        now = storage.batches.get(batch.id)
+        assert now.cancel_requested_at is not None
+        assert storage.batches.counts(now) == BatchCounts(canceled=3)
+
+
+def test_what_has_a_key_of_its_own_is_not_alike(storage: Storage, owner_id: str) -> None:
+    plain = accepted(storage, owner_id, an_item(), request_hash="h")
+    accepted(storage, owner_id, an_item(), request_hash="h", idempotency_key="k")
+    accepted(storage, owner_id, an_item(), request_hash="other")
+
+    assert storage.batches.alike(owner_id, "h", within_s=60) == [plain]
+    assert storage.batches.alike(owner_id, "h", within_s=-1) == []

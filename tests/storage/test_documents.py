@@ -1,6 +1,7 @@
 """Documents are kept until they are deleted or expire; bytes as long as anything names them."""
 
 import io
+from functools import partial
 
 import pytest
 
@@ -9,7 +10,7 @@ from darkroom.errors import NotFound
 from storage import Storage
 from storage.documents import new_document_id
 from storage.jobs import new_job_id
-from tests.storage.builders import encoded
+from tests.storage.builders import encoded, together
 
 
 def kept(storage: Storage, owner_id: str, data: bytes = b"lines", **rest: object) -> Document:
@@ -115,6 +116,21 @@ def test_what_a_batch_wrote_is_named_once(storage: Storage, owner_id: str) -> No
 
     assert (settled.output_file_id, settled.error_file_id) == (first.id, None)
     assert storage.documents.list(owner_id=owner_id) == [first]
-    assert storage.openai_batches.that_wrote(first.id) == settled
+    assert settled.is_settled
     with pytest.raises(NotFound):
         storage.documents.open(first)
+
+
+def test_a_batch_that_is_added_twice_at_once_is_there_once(storage: Storage, owner_id: str) -> None:
+    batch = OpenAIBatch(
+        id=new_document_id(),
+        owner_id=owner_id,
+        input_file_id="f",
+        endpoint="/v1/images/generations",
+        completion_window="24h",
+    )
+
+    added = together(*[partial(storage.openai_batches.add, batch)] * 8)
+
+    assert set(map(repr, added)) == {repr(added[0])}
+    assert len(storage.openai_batches.list(owner_id=owner_id)) == 1

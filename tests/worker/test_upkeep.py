@@ -10,7 +10,7 @@ from sqlalchemy import event
 from darkroom.domain import BatchItem, Job, JobStatus
 from darkroom.errors import Unavailable
 from storage import Storage
-from tests.storage.builders import accepted, an_item
+from tests.storage.builders import accepted, an_item, back_in_queue
 from tests.worker.doubles import (
     PATIENT,
     ROUND_EVERY_S,
@@ -422,3 +422,29 @@ def test_items_of_batches_become_jobs_and_are_sent(
     for _ in range(5):
         caretaker.round()
     assert storage.batches.get(long.id).planted == 5000
+
+
+def test_every_batch_has_its_turn(storage: Storage, caretaker: Caretaker) -> None:
+    owner_id = storage.users.create(email="bo@example.org", name="Bo").id
+    batches = [accepted(storage, owner_id, *items(600)) for _ in range(10)]
+
+    caretaker.round()
+    caretaker.round()
+
+    assert all(storage.batches.get(each.id).planted for each in batches)
+
+
+def test_a_cancel_that_its_process_did_not_finish_is_finished(
+    storage: Storage, caretaker: Caretaker, queue: Queue
+) -> None:
+    owner_id = storage.users.create(email="bo@example.org", name="Bo").id
+    batch = accepted(storage, owner_id, *items(2))
+    storage.batches.plant(batch.id)
+    storage.batches.request_cancel(batch.id)
+    [first, _] = storage.jobs.list(batch_id=batch.id)
+    back_in_queue(storage, first)
+
+    caretaker.round()
+
+    assert queue.ids == []
+    assert storage.jobs.get(first.id).status is JobStatus.CANCELED

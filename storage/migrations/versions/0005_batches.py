@@ -13,6 +13,7 @@ QUEUED_ALONE = sa.text("status = 'queued' AND batch_id IS NULL")
 QUEUED_IN_A_BATCH = sa.text("status = 'queued' AND batch_id IS NOT NULL")
 IN_A_BATCH = sa.text("batch_id IS NOT NULL")
 RESULTS = sa.text("batch_id IS NOT NULL AND finished_at IS NOT NULL")
+CANCELED = sa.text("cancel_requested_at IS NOT NULL")
 UNPLANTED = sa.text("planted < total AND cancel_requested_at IS NULL")
 
 
@@ -38,6 +39,13 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_batches_owner_id_created_at", "batches", ["owner_id", "created_at"])
+    op.create_index(
+        "ix_batches_canceled",
+        "batches",
+        ["cancel_requested_at"],
+        sqlite_where=CANCELED,
+        postgresql_where=CANCELED,
+    )
     op.create_index(
         "ix_batches_unplanted",
         "batches",

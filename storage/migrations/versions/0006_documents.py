@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("purpose", sa.String(length=32), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("file_key", sa.String(length=64)),
+        sa.Column("batch_id", sa.String(length=36)),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("expires_at", sa.Double()),
         sa.ForeignKeyConstraint(["owner_id"], ["users.id"], name=op.f("fk_documents_owner_id")),
@@ -48,6 +49,7 @@ def upgrade() -> None:
         sa.Column("output_file_id", sa.String(length=36)),
         sa.Column("error_file_id", sa.String(length=36)),
         sa.Column("is_settled", sa.Boolean(), nullable=False),
+        sa.Column("is_expired", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(
             ["owner_id"], ["users.id"], name=op.f("fk_openai_batches_owner_id")

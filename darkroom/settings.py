@@ -83,6 +83,9 @@ class Settings:
     max_batch_mb: int = _variable(
         200, "Largest body or file with the lines of a batch, in MiB.", least=1
     )
+    max_uploads_mb_per_user: int = _variable(
+        5000, "Most that the files one user uploaded may hold together, in MiB.", least=1
+    )
     fetch_private_hosts: bool = _variable(
         False,
         "Whether pictures to edit may be fetched from private addresses, such as `localhost`."

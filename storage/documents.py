@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import IO, Any, BinaryIO
 
 import structlog
-from sqlalchemy import Row, delete, insert, or_, select, tuple_
+from sqlalchemy import Row, delete, func, insert, or_, select, tuple_
 
 from darkroom.domain import Document
 from darkroom.errors import FileStoreUnavailable, NotFound
@@ -106,6 +106,14 @@ class Documents:
         query = query.order_by(*(each.desc() if is_newest_first else each for each in order))
         with self._database.reading() as connection:
             return [_document_of(row) for row in connection.execute(query.limit(limit))]
+
+    def held_bytes(self, owner_id: str) -> int:
+        """How much an owner's uploads hold together."""
+        query = select(func.coalesce(func.sum(documents.c.size_bytes), 0)).where(
+            documents.c.owner_id == owner_id, documents.c.file_key.is_not(None), _is_alive()
+        )
+        with self._database.reading() as connection:
+            return int(connection.scalar(query) or 0)
 
     def open(self, document: Document) -> BinaryIO:
         """The bytes of an uploaded document. Raises NotFound or Unavailable."""

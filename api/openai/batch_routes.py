@@ -7,15 +7,13 @@ from flask import Response
 
 from api.auth import accessible_owner, current_user, permitted, signed_in
 from api.batches.submission import cancel_batch
-from api.openai.batches import (
+from api.openai.batch_schemas import (
     BatchesQuerySchema,
     BatchListSchema,
     BatchObjectSchema,
     NewOpenAIBatchSchema,
-    batch_list,
-    batch_object,
-    create,
 )
+from api.openai.batches import batch_list, batch_object, create
 from api.openai.blueprints import OpenAIBlueprint
 from api.openai.ids import BATCH, plain_id
 from api.openai.repeats import answering

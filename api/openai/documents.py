@@ -1,115 +1,25 @@
 """OpenAI's file objects: uploads, lists, and how they are shown."""
 
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from flask import request
-from marshmallow import Schema, fields, validate
+from werkzeug.datastructures import FileStorage
 
 from api.auth import current_user
-from api.fields import Text, WholeNumber
 from api.openai.errors import MissingParameter, UnknownParameter
+from api.openai.file_schemas import UploadSchema
 from api.openai.ids import FILE
 from api.openai.reading import FORM, load
 from api.services import Services
 from darkroom.domain import Document
 from darkroom.errors import InvalidRequest, WrongMediaType
 
-#: What OpenAI lets people upload files for.
-PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
-
-LONGEST_LIST = 10_000
 LONGEST_FILENAME = 255
 
-#: When an upload may be set to expire, in seconds after it: an hour to a month.
-LEAST_S, MOST_S = 3600, 2_592_000
-
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def _about(text: str) -> dict[str, Any]:
-    return {"metadata": {"description": text}}
-
-
-class ExpirySchema(Schema):
-    """When to delete something that is kept."""
-
-    anchor = Text(required=True, validate=validate.OneOf(["created_at"]))
-    seconds = WholeNumber(required=True, validate=validate.Range(LEAST_S, MOST_S))
-
-
-class UploadSchema(Schema):
-    """What goes with a file."""
-
-    purpose = Text(required=True, validate=validate.OneOf(PURPOSES))
-    expires_after = fields.Nested(ExpirySchema)
-
-
-class FilesQuerySchema(Schema):
-    limit = fields.Integer(load_default=LONGEST_LIST, validate=validate.Range(1, LONGEST_LIST))
-    after = Text(validate=validate.Length(max=64), **_about("Continue behind this file."))
-    order = Text(load_default="desc", validate=validate.OneOf(["asc", "desc"]))
-    purpose = Text(validate=validate.Length(max=32), **_about("Only files for this."))
-
-
-class FileObjectSchema(Schema):
-    """One file."""
-
-    id = fields.String(required=True)
-    object = fields.Constant("file", required=True)
-    bytes = fields.Integer(required=True)
-    created_at = fields.Integer(required=True, **_about("Unix time, in seconds."))
-    expires_at = fields.Integer(required=True, allow_none=True)
-    filename = fields.String(required=True)
-    purpose = fields.String(required=True)
-    status = fields.Constant("processed", required=True)
-
-
-class ListSchema(Schema):
-    """A part of a list, as OpenAI pages it."""
-
-    object = fields.Constant("list", required=True)
-    first_id = fields.String(required=True, allow_none=True)
-    last_id = fields.String(required=True, allow_none=True)
-    has_more = fields.Boolean(required=True)
-
-
-class FileListSchema(ListSchema):
-    """A part of the files."""
-
-    data = fields.List(fields.Nested(FileObjectSchema), required=True)
-
-
-class DeletedFileSchema(Schema):
-    """A file that is no more."""
-
-    id = fields.String(required=True)
-    object = fields.Constant("file", required=True)
-    deleted = fields.Constant(True, required=True)
-
-
-FILE_FORM = {
-    "required": True,
-    "content": {
-        FORM: {
-            "schema": {
-                "type": "object",
-                "required": ["file", "purpose"],
-                "properties": {
-                    "file": {"type": "string", "format": "binary"},
-                    "purpose": {"type": "string", "enum": list(PURPOSES)},
-                    "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
-                    "expires_after[seconds]": {
-                        "type": "integer",
-                        "minimum": LEAST_S,
-                        "maximum": MOST_S,
-                    },
-                },
-            }
-        }
-    },
-}
 
 
 def keep_upload(services: Services) -> Document:
@@ -122,6 +32,7 @@ def keep_upload(services: Services) -> Document:
     file = request.files.get("file")
     if file is None:
         raise MissingParameter("Missing required parameter: 'file'.", param="file")
+    _refuse_too_much(file, services)
     expiry = said.get("expires_after")
     return services.storage.documents.keep(
         file.stream,
@@ -169,6 +80,17 @@ def a_list(shown: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]
         "last_id": shown[-1]["id"] if shown else None,
         "has_more": has_more,
     }
+
+
+def _refuse_too_much(file: FileStorage, services: Services) -> None:
+    size_bytes = file.stream.seek(0, os.SEEK_END)
+    held_bytes = services.storage.documents.held_bytes(current_user().id)
+    most_mb = services.settings.max_uploads_mb_per_user
+    if held_bytes + size_bytes > most_mb * 1024 * 1024:
+        raise InvalidRequest(
+            f"With it your files would hold more than {most_mb} MiB together: delete some first.",
+            param="file",
+        )
 
 
 def _content() -> dict[str, Any]:

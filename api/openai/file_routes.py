@@ -9,15 +9,13 @@ from api.documenting import BYTES, IF_MATCH, IF_NONE_MATCH, RANGE
 from api.downloads import download
 from api.openai.batch_files import written_lines
 from api.openai.blueprints import OpenAIBlueprint
-from api.openai.documents import (
+from api.openai.documents import file_list, file_object, keep_upload
+from api.openai.file_schemas import (
     FILE_FORM,
     DeletedFileSchema,
     FileListSchema,
     FileObjectSchema,
     FilesQuerySchema,
-    file_list,
-    file_object,
-    keep_upload,
 )
 from api.openai.ids import FILE, plain_id
 from api.services import services

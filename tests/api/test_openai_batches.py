@@ -412,3 +412,18 @@ def test_a_wrong_batch_is_refused(anna: Caller, body: dict[str, Any], param: str
     assert answer.status_code == 400
     if param:
         assert answer.json["error"]["param"] == param
+
+
+def test_uploads_have_a_limit_together(
+    make_app: Callable[[Settings], Flask], settings: Settings, anna: Caller
+) -> None:
+    app = make_app(replace(settings, max_uploads_mb_per_user=1))
+    limited = Caller(app.test_client(), anna.headers, anna.user)
+    first, _ = (upload(limited, each * 450_000) for each in (b"x", b"y"))
+
+    refused = upload(limited, b"z" * 450_000)
+
+    assert first.status_code == 200
+    assert (refused.status_code, refused.json["error"]["param"]) == (400, "file")
+    limited.delete(f"/v1/files/{first.json['id']}")
+    assert upload(limited, b"z" * 450_000).status_code == 200

@@ -19,7 +19,6 @@ from sqlalchemy import (
     exists,
     func,
     insert,
-    literal,
     literal_column,
     or_,
     select,
@@ -32,20 +31,16 @@ from darkroom.domain import (
     Batch,
     BatchCounts,
     BatchItem,
-    BatchPlace,
     Job,
     JobStatus,
-    Lane,
     NewBatch,
-    NewJob,
 )
 from darkroom.errors import Conflict, NotFound
 from storage.backlog import QUEUED
+from storage.batch_results import FINISHED, Results, jobs_in_order
 from storage.chunks import Draft, unpacked
 from storage.database import Database, epoch_now
-from storage.inputs import keys_of
-from storage.jobs import new_job_id
-from storage.records import job_of, new_row
+from storage.planting import insert_jobs
 from storage.replays import earlier_row
 from storage.tables import batch_chunks, batches, job_inputs, jobs
 from storage.transitions import CHUNK, chunks
@@ -53,8 +48,9 @@ from storage.transitions import CHUNK, chunks
 # To the letter the conditions of partial indexes.
 UNPLANTED: ColumnElement[bool] = literal_column("planted < total AND cancel_requested_at IS NULL")
 CANCELED: ColumnElement[bool] = literal_column("cancel_requested_at IS NOT NULL")
-FINISHED: ColumnElement[bool] = literal_column("batch_id IS NOT NULL AND finished_at IS NOT NULL")
 
+#: Jobs in these states are not asked to stop yet.
+STOPPABLE = (JobStatus.QUEUED, JobStatus.RUNNING)
 UNFINISHED = tuple(each for each in JobStatus if not each.is_finished)
 
 #: How many batches of the same request are looked at to find the one a repeated call is about.
@@ -62,10 +58,6 @@ MOST_ALIKE = 20
 
 #: How long the cancel of a batch that was left half way is taken up, in seconds.
 LEFT_FOR_S = 24 * 3600.0
-
-#: How far back of the newest result seen others may still turn up, in seconds: a job's time is
-#: taken before its transaction is committed.
-COMMITTED_WITHIN_S = 30.0
 
 #: From how many of its newest results the pace of a batch is told.
 PACE_OF = 200
@@ -216,7 +208,7 @@ class Batches:
                 .returning(batch_chunks.c.packed)
             ).one()
             items = unpacked(packed)
-            _insert_jobs(connection, batch, items)
+            insert_jobs(connection, batch, items)
             connection.execute(
                 update(batches)
                 .where(batches.c.id == batch_id)
@@ -265,7 +257,7 @@ class Batches:
             count, within_s = connection.execute(query.select_from(newest)).one()
         return count / within_s if count and within_s > 0 else None
 
-    def results(self, batch: Batch) -> "Results":
+    def results(self, batch: Batch) -> Results:
         """Its finished jobs, as far as they are, and more when asked again."""
         return Results(self._database, batch)
 
@@ -282,7 +274,7 @@ class Batches:
         with self._database.reading() as connection:
             ids = connection.scalars(query).all()
         for some in chunks(ids):
-            yield from _jobs_in_order(self._database, some)
+            yield from jobs_in_order(self._database, some)
 
     def never_planted(self, batch: Batch) -> Iterator[BatchItem]:
         """The items that are no jobs, in the order of the batch."""
@@ -332,8 +324,9 @@ class Batches:
         Returns the ids of the jobs that are asked to stop.
         """
         lately = batches.c.cancel_requested_at > epoch_now() - LEFT_FOR_S
+        goes_on = exists().where(jobs.c.batch_id == batches.c.id, jobs.c.status.in_(STOPPABLE))
         with self._database.reading() as connection:
-            ids = connection.scalars(select(batches.c.id).where(CANCELED, lately)).all()
+            ids = connection.scalars(select(batches.c.id).where(CANCELED, lately, goes_on)).all()
         return [job_id for each in ids for job_id in self.request_cancel(each)]
 
     def _cancel_some(self, batch_id: str) -> tuple[int, Sequence[str]]:
@@ -342,7 +335,7 @@ class Batches:
             select(jobs.c.id)
             .where(
                 jobs.c.batch_id == batch_id,
-                jobs.c.status.in_([JobStatus.QUEUED, JobStatus.RUNNING]),
+                jobs.c.status.in_(STOPPABLE),
             )
             .order_by(jobs.c.id)
             .limit(CHUNK)
@@ -358,59 +351,6 @@ class Batches:
             return len(ids), connection.scalars(running.returning(jobs.c.id)).all()
 
 
-class Results:
-    """The finished jobs of a batch in the order they ended, each once.
-
-    What `more` returns comes again until it is `done`: who could not pass it on loses nothing.
-    """
-
-    def __init__(self, database: Database, batch: Batch) -> None:
-        self._database = database
-        self._batch_id = batch.id
-        self._seen = bytearray(batch.total)
-        #: The end and the id of the last job looked at.
-        self._place = (0.0, "")
-        self._rows: Sequence[Row[str, int, float]] = []
-
-    def more(self) -> Sequence[Job]:
-        """Some that are not done yet; none when there are none now."""
-        while rows := self._look():
-            self._rows = rows
-            fresh = [row.id for row in rows if not self._seen[row.batch_position]]
-            if fresh:
-                return _jobs_in_order(self._database, fresh)
-            self.done()
-        # A job takes its time before its transaction is committed, and one that ended before the
-        # last we saw may turn up yet.
-        self._place = (self._place[0] - COMMITTED_WITHIN_S, "")
-        return []
-
-    def done(self) -> None:
-        """What `more` returned last was passed on."""
-        for row in self._rows:
-            self._seen[row.batch_position] = True
-            self._place = (row.finished_at, row.id)
-
-    def from_the_start(self) -> None:
-        """Look once more for what was committed later than anybody expects; nothing is repeated."""
-        self._place = (0.0, "")
-
-    def _look(self) -> Sequence[Row[str, int, float]]:
-        order = (jobs.c.finished_at, jobs.c.id)
-        query = (
-            select(jobs.c.id, jobs.c.batch_position, jobs.c.finished_at)
-            .where(
-                FINISHED,
-                jobs.c.batch_id == self._batch_id,
-                tuple_(*order) > tuple_(*map(literal, self._place)),
-            )
-            .order_by(*order)
-            .limit(CHUNK)
-        )
-        with self._database.reading() as connection:
-            return connection.execute(query).all()
-
-
 def _check_held(connection: Connection, keys: Collection[str], batch_id: str) -> None:
     held = select(job_inputs.c.file_key).where(job_inputs.c.job_id == batch_id)
     if keys and not set(keys) <= set(connection.scalars(held)):
@@ -423,50 +363,6 @@ def _moved(ids: Sequence[str], before: JobStatus, after: JobStatus) -> Any:
         .where(jobs.c.id.in_(ids), jobs.c.status == before)
         .values(status=after, revision=jobs.c.revision + 1)
     )
-
-
-def _insert_jobs(connection: Connection, batch: Batch, items: Sequence[BatchItem]) -> None:
-    rows, inputs = [], []
-    for position, item in enumerate(items, start=batch.planted):
-        job_id = new_job_id()
-        # A hair later for each, so that the backlog keeps the order of the batch.
-        created_at = batch.created_at + position * 1e-6
-        place = BatchPlace(
-            batch_id=batch.id, position=position, line=item.line, custom_id=item.custom_id
-        )
-        rows.append({**new_row(_job_of(item, batch, place), job_id), "created_at": created_at})
-        inputs += [
-            {"job_id": job_id, "file_key": key, "created_at": created_at}
-            for key in sorted(keys_of(item.request))
-        ]
-    connection.execute(insert(jobs), rows)
-    if inputs:
-        connection.execute(insert(job_inputs), inputs)
-
-
-def _job_of(item: BatchItem, batch: Batch, place: BatchPlace) -> NewJob:
-    return NewJob(
-        owner_id=batch.owner_id,
-        engine=item.engine,
-        model=item.model,
-        request=item.request,
-        warnings=item.warnings,
-        metadata=item.metadata,
-        request_id=batch.request_id,
-        lane=Lane.BATCH,
-        deadline=item.deadline,
-        retry_of=item.retry_of,
-        place=place,
-    )
-
-
-def _jobs_in_order(database: Database, ids: Sequence[str]) -> Sequence[Job]:
-    with database.reading() as connection:
-        found = {
-            row.id: job_of(row)
-            for row in connection.execute(select(jobs).where(jobs.c.id.in_(ids)))
-        }
-    return [found[each] for each in ids]
 
 
 def _batch_of(row: Row[Any]) -> Batch:

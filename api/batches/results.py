@@ -17,7 +17,7 @@ from api.services import Services
 from api.waiting import Following, caller_is_gone
 from darkroom.domain import Batch, BatchItem, Job, JobStatus, StoredImage
 from darkroom.errors import Unavailable
-from storage.batches import Results
+from storage.batch_results import Results
 
 log = structlog.get_logger(__name__)
 

@@ -75,7 +75,7 @@ class LinesQuerySchema(Schema):
 
 
 class SharedSchema(_SharedSchema):
-    """The same, taken from its JSON."""
+    """What holds for all lines, once its JSON is read."""
 
 
 class BatchCountsSchema(Schema):

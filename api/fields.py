@@ -9,6 +9,11 @@ from api.orders import AUTO
 from darkroom.domain import Lane, Size
 
 
+def about(text: str, **more: Any) -> dict[str, Any]:
+    """What the OpenAPI document says of a field: pass it on to the field."""
+    return {"metadata": {"description": text, **more}}
+
+
 class Text(fields.String):
     """A string. NUL characters are refused: no database column can hold them."""
 

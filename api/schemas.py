@@ -8,37 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate, validates
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates
 
-from api.fields import (
-    Address,
-    Flag,
-    LaneName,
-    OneOrMany,
-    SizeText,
-    SortedList,
-    Text,
-    WholeNumber,
-)
+from api.fields import Flag, LaneName, OneOrMany, SizeText, Text, WholeNumber, about
 from api.orders import Order
-from darkroom.configuration import FIELDS, Field
-from darkroom.domain import GENERATE_IMAGES, MAX_SEED, JobStatus, MaskSupport, Operation, Role
+from darkroom.domain import MAX_SEED, JobStatus, MaskSupport, Operation
 
 MAX_PROMPT_CHARS = 32_000
 MAX_METADATA_BYTES = 16 * 1024
 
 #: The latest deadline: a week.
 MAX_DEADLINE_S = 7 * 24 * 3600
-
-PERMISSIONS = (GENERATE_IMAGES,)
-
-
-def _about(text: str, **more: Any) -> dict[str, Any]:
-    return {"metadata": {"description": text, **more}}
-
-
-def _password(**rest: Any) -> Text:
-    return Text(validate=validate.Length(8, 200), load_only=True, **rest)
 
 
 def small_metadata(value: Mapping[str, Any] | None) -> None:
@@ -56,60 +36,60 @@ class GenerationSchema(Schema):
             validate.Length(1, MAX_PROMPT_CHARS),
             validate.Regexp(r"\s*\S", error="It must not be blank."),
         ],
-        **_about("What the picture shows.", example="a lighthouse at dusk, oil painting"),
+        **about("What the picture shows.", example="a lighthouse at dusk, oil painting"),
     )
     model = Text(
         validate=validate.Length(1, 200),
         allow_none=True,
-        **_about("`engine/model`, or a model's id. Default: as configured."),
+        **about("`engine/model`, or a model's id. Default: as configured."),
     )
     engine = Text(
         validate=validate.Length(1, 64),
         allow_none=True,
-        **_about("Draw with this engine, whatever others offer the model."),
+        **about("Draw with this engine, whatever others offer the model."),
     )
     size = SizeText(
         allow_none=True,
-        **_about("`WIDTHxHEIGHT` in pixels, or `auto`. Default: as configured."),
+        **about("`WIDTHxHEIGHT` in pixels, or `auto`. Default: as configured."),
     )
     n = WholeNumber(
         validate=validate.Range(1),
         allow_none=True,
-        **_about("How many pictures; as many as the server allows at once. Default: 1."),
+        **about("How many pictures; as many as the server allows at once. Default: 1."),
     )
     steps = WholeNumber(
-        validate=validate.Range(1, 1000), allow_none=True, **_about("Sampling steps.")
+        validate=validate.Range(1, 1000), allow_none=True, **about("Sampling steps.")
     )
     negative_prompt = Text(
         validate=validate.Length(max=MAX_PROMPT_CHARS),
         allow_none=True,
-        **_about("What the picture must not show."),
+        **about("What the picture must not show."),
     )
     seed = WholeNumber(
         validate=validate.Range(0, MAX_SEED),
         allow_none=True,
-        **_about("Same seed, same picture, where the model can do that."),
+        **about("Same seed, same picture, where the model can do that."),
     )
     quality = Text(
-        validate=validate.Length(1, 32), allow_none=True, **_about("The model's own word for it.")
+        validate=validate.Length(1, 32), allow_none=True, **about("The model's own word for it.")
     )
     output_format = Text(
         validate=validate.OneOf(["png", "jpeg", "webp"]),
         allow_none=True,
-        **_about("Kind of picture file."),
+        **about("Kind of picture file."),
     )
     background = Text(
         validate=validate.OneOf(["auto", "opaque", "transparent"]),
         allow_none=True,
-        **_about("Whether the background is transparent."),
+        **about("Whether the background is transparent."),
     )
     strict = Flag(
         allow_none=True,
-        **_about("Refuse what the model cannot honour, instead of warning about it."),
+        **about("Refuse what the model cannot honour, instead of warning about it."),
     )
     lane = LaneName(
         allow_none=True,
-        **_about(
+        **about(
             "`interactive` (the default) goes first; `batch` is for work that nobody waits for.",
             enum=LaneName.names,
         ),
@@ -117,12 +97,12 @@ class GenerationSchema(Schema):
     deadline_s = WholeNumber(
         validate=validate.Range(1, MAX_DEADLINE_S),
         allow_none=True,
-        **_about("Seconds from now after which nobody wants the result: it fails then."),
+        **about("Seconds from now after which nobody wants the result: it fails then."),
     )
     metadata = fields.Dict(
         keys=fields.String(),
         allow_none=True,
-        **_about(
+        **about(
             "Anything, up to 16 KiB; it comes back with the job. `chat_id` and `message_id` link"
             " the pictures to a chat message."
         ),
@@ -165,7 +145,7 @@ class EditSchema(GenerationSchema):
         Text(required=True, validate=validate.Length(min=1)),
         required=True,
         validate=validate.Length(1, 16),
-        **_about(
+        **about(
             "One or several of: data URL, base64, id or URL of an own file, http(s) URL.",
             type=["string", "array"],
         ),
@@ -173,7 +153,7 @@ class EditSchema(GenerationSchema):
     mask = Text(
         allow_none=True,
         validate=validate.Length(min=1),
-        **_about("Where to repaint the first image, in the same forms."),
+        **about("Where to repaint the first image, in the same forms."),
     )
 
     operation = Operation.EDIT
@@ -182,9 +162,9 @@ class EditSchema(GenerationSchema):
 class ImageLinkSchema(Schema):
     """One picture of a finished request."""
 
-    url = fields.String(required=True, **_about("Where its bytes are, on this server."))
+    url = fields.String(required=True, **about("Where its bytes are, on this server."))
     id = fields.String(required=True)
-    name = fields.String(required=True, **_about("A file name to save it under."))
+    name = fields.String(required=True, **about("A file name to save it under."))
     content_type = fields.String(required=True)
 
 
@@ -193,20 +173,20 @@ class FileSchema(ImageLinkSchema):
 
     user_id = fields.String(required=True)
     job_id = fields.String(required=True)
-    width = fields.Integer(required=True, **_about("In pixels."))
-    height = fields.Integer(required=True, **_about("In pixels."))
+    width = fields.Integer(required=True, **about("In pixels."))
+    height = fields.Integer(required=True, **about("In pixels."))
     size_bytes = fields.Integer(required=True)
     seed = fields.Integer(required=True, allow_none=True)
     revised_prompt = fields.String(required=True, allow_none=True)
     chat_id = fields.String(required=True, allow_none=True)
     message_id = fields.String(required=True, allow_none=True)
-    created_at = fields.Float(required=True, **_about("Unix time, in seconds."))
+    created_at = fields.Float(required=True, **about("Unix time, in seconds."))
 
 
 class ModelQuerySchema(Schema):
     engine = Text(
         validate=validate.Length(1, 64),
-        **_about("List the models of this engine, or of `all`. Default: the default engine."),
+        **about("List the models of this engine, or of `all`. Default: the default engine."),
     )
 
 
@@ -215,37 +195,37 @@ class CapabilitiesSchema(Schema):
 
     sizes = fields.Raw(
         required=True,
-        **_about("A list of `WIDTHxHEIGHT`, or the limits within which any size is drawn."),
+        **about("A list of `WIDTHxHEIGHT`, or the limits within which any size is drawn."),
     )
-    max_count = fields.Integer(required=True, **_about("Largest `n`."))
+    max_count = fields.Integer(required=True, **about("Largest `n`."))
     max_prompt_chars = fields.Integer(required=True)
     negative_prompt = fields.Boolean(required=True)
     seed = fields.Boolean(required=True)
     max_seed = fields.Integer(required=True)
     max_steps = fields.Integer(
-        required=True, allow_none=True, **_about("Null where there are no steps to choose.")
+        required=True, allow_none=True, **about("Null where there are no steps to choose.")
     )
     qualities = fields.List(fields.String(), required=True)
     output_formats = fields.List(fields.String(), required=True)
     backgrounds = fields.List(fields.String(), required=True)
     max_input_images = fields.Integer(
-        required=True, **_about("How many pictures it changes at once; 0 for none.")
+        required=True, **about("How many pictures it changes at once; 0 for none.")
     )
     mask = fields.Enum(
         MaskSupport,
         by_value=True,
         required=True,
-        **_about("Whether it repaints exactly where a mask says, or takes it as a hint."),
+        **about("Whether it repaints exactly where a mask says, or takes it as a hint."),
     )
     max_partial_images = fields.Integer(
-        required=True, **_about("How many previews of one picture an admin can have it asked for.")
+        required=True, **about("How many previews of one picture an admin can have it asked for.")
     )
 
 
 class ModelSchema(Schema):
     """One model that can be asked for."""
 
-    id = fields.String(required=True, **_about("What to send as `model`."))
+    id = fields.String(required=True, **about("What to send as `model`."))
     name = fields.String(required=True)
     engine = fields.String(required=True)
     can_generate = fields.Boolean(required=True)
@@ -253,7 +233,7 @@ class ModelSchema(Schema):
     retired_on = fields.String(
         required=True,
         allow_none=True,
-        **_about("The day its vendor switches it off, or did; other servers may still have it."),
+        **about("The day its vendor switches it off, or did; other servers may still have it."),
     )
     capabilities = fields.Nested(CapabilitiesSchema, required=True)
 
@@ -261,18 +241,18 @@ class ModelSchema(Schema):
 class JobErrorSchema(Schema):
     """Why a job failed."""
 
-    code = fields.String(required=True, **_about("Stable; tells kinds of failure apart."))
-    detail = fields.String(required=True, **_about("The cause and the next step, for a person."))
+    code = fields.String(required=True, **about("Stable; tells kinds of failure apart."))
+    detail = fields.String(required=True, **about("The cause and the next step, for a person."))
     retryable = fields.Boolean(required=True)
     param = fields.String(required=True, allow_none=True)
     upstream_status = fields.Integer(
-        required=True, allow_none=True, **_about("HTTP status of the engine's own answer.")
+        required=True, allow_none=True, **about("HTTP status of the engine's own answer.")
     )
     upstream_code = fields.String(
-        required=True, allow_none=True, **_about("The vendor's own word for it.")
+        required=True, allow_none=True, **about("The vendor's own word for it.")
     )
     upstream_request_id = fields.String(
-        required=True, allow_none=True, **_about("The vendor's id of the call.")
+        required=True, allow_none=True, **about("The vendor's id of the call.")
     )
 
 
@@ -299,39 +279,39 @@ class JobSchema(Schema):
     n = fields.Integer(required=True)
     size = fields.String(required=True, allow_none=True)
     seed = fields.Integer(required=True, allow_none=True)
-    progress = fields.Float(required=True, **_about("Share done, 0.0 to 1.0."))
-    attempt = fields.Integer(required=True, **_about("How often a worker took it."))
+    progress = fields.Float(required=True, **about("Share done, 0.0 to 1.0."))
+    attempt = fields.Integer(required=True, **about("How often a worker took it."))
     images = fields.List(fields.Nested(FileSchema), required=True)
     warnings = fields.List(
-        fields.String(), required=True, **_about("What the model could not honour.")
+        fields.String(), required=True, **about("What the model could not honour.")
     )
     error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
     usage = fields.Nested(
         UsageSchema,
         required=True,
         allow_none=True,
-        **_about("What its pictures took; null where the engine does not tell."),
+        **about("What its pictures took; null where the engine does not tell."),
     )
     metadata = fields.Dict(keys=fields.String(), required=True)
-    lane = LaneName(required=True, **_about("Which line it waits in.", enum=LaneName.names))
+    lane = LaneName(required=True, **about("Which line it waits in.", enum=LaneName.names))
     deadline = fields.Float(
-        required=True, allow_none=True, **_about("From when on nobody wants it (Unix time).")
+        required=True, allow_none=True, **about("From when on nobody wants it (Unix time).")
     )
     retry_of = fields.String(
-        required=True, allow_none=True, **_about("The id of the job that this one repeats.")
+        required=True, allow_none=True, **about("The id of the job that this one repeats.")
     )
     batch_id = fields.String(
-        required=True, allow_none=True, **_about("The batch it belongs to, if to any.")
+        required=True, allow_none=True, **about("The batch it belongs to, if to any.")
     )
-    custom_id = fields.String(required=True, allow_none=True, **_about("What its batch calls it."))
+    custom_id = fields.String(required=True, allow_none=True, **about("What its batch calls it."))
     not_before = fields.Float(
-        required=True, allow_none=True, **_about("It is not tried again before this (Unix time).")
+        required=True, allow_none=True, **about("It is not tried again before this (Unix time).")
     )
-    revision = fields.Integer(required=True, **_about("Grows with every change of the job."))
+    revision = fields.Integer(required=True, **about("Grows with every change of the job."))
     user_id = fields.String(required=True)
-    created_at = fields.Float(required=True, **_about("Unix time, in seconds."))
+    created_at = fields.Float(required=True, **about("Unix time, in seconds."))
     started_at = fields.Float(
-        required=True, allow_none=True, **_about("When a worker took it last (Unix time).")
+        required=True, allow_none=True, **about("When a worker took it last (Unix time).")
     )
     finished_at = fields.Float(required=True, allow_none=True)
 
@@ -342,13 +322,13 @@ class AttemptSchema(Schema):
     number = fields.Integer(required=True)
     engine = fields.String(required=True)
     model = fields.String(required=True)
-    worker = fields.String(**_about("Which worker process; for admins only."))
+    worker = fields.String(**about("Which worker process; for admins only."))
     started_at = fields.Float(required=True)
     ended_at = fields.Float(required=True, allow_none=True)
     outcome = fields.String(
         required=True,
         allow_none=True,
-        **_about(
+        **about(
             "`succeeded`, `canceled`, `handed_back`, `lease_lost`, or the code of an error; null"
             " while it runs."
         ),
@@ -361,26 +341,26 @@ class JobDetailSchema(JobSchema):
 
     attempts = fields.List(fields.Nested(AttemptSchema), required=True)
     waited_s = fields.Float(
-        required=True, **_about("How long no worker was busy with it so far, in seconds.")
+        required=True, **about("How long no worker was busy with it so far, in seconds.")
     )
     ran_s = fields.Float(
-        required=True, **_about("How long workers were busy with it so far, in seconds.")
+        required=True, **about("How long workers were busy with it so far, in seconds.")
     )
     queue_position = fields.Integer(
         required=True,
         allow_none=True,
-        **_about("Its place in its engine's queue, from 1; null unless queued, or beyond 1000."),
+        **about("Its place in its engine's queue, from 1; null unless queued, or beyond 1000."),
     )
     estimated_start_at = fields.Float(
         required=True,
         allow_none=True,
-        **_about("A guess from the latest jobs of its model (Unix time); null when unknown."),
+        **about("A guess from the latest jobs of its model (Unix time); null when unknown."),
     )
-    estimated_finish_at = fields.Float(required=True, allow_none=True, **_about("Likewise."))
+    estimated_finish_at = fields.Float(required=True, allow_none=True, **about("Likewise."))
     preview_url = fields.String(
         required=True,
         allow_none=True,
-        **_about("Where the picture can be seen as it is drawn; null while there is none."),
+        **about("Where the picture can be seen as it is drawn; null while there is none."),
     )
 
 
@@ -389,124 +369,28 @@ class PageSchema(Schema):
 
     limit = fields.Integer(load_default=50, validate=validate.Range(1, 500))
     after = Text(
-        validate=validate.Length(max=64), **_about("Continue behind the entry with this id.")
+        validate=validate.Length(max=64), **about("Continue behind the entry with this id.")
     )
 
 
 class JobQuerySchema(PageSchema):
     status = fields.Enum(JobStatus, by_value=True)
-    batch = Text(validate=validate.Length(max=64), **_about("Only jobs of this batch."))
-    all = fields.Boolean(load_default=False, **_about("Everyone's, for admins."))
+    batch = Text(validate=validate.Length(max=64), **about("Only jobs of this batch."))
+    all = fields.Boolean(load_default=False, **about("Everyone's, for admins."))
 
 
 class FileQuerySchema(PageSchema):
     chat_id = Text(validate=validate.Length(max=200))
     message_id = Text(validate=validate.Length(max=200))
     job_id = Text(validate=validate.Length(max=64))
-    all = fields.Boolean(load_default=False, **_about("Everyone's, for admins."))
+    all = fields.Boolean(load_default=False, **about("Everyone's, for admins."))
 
 
 class ContentQuerySchema(Schema):
     w = fields.Integer(
         validate=validate.Range(16, 8192),
-        **_about("A thumbnail at least this wide, in pixels, as WebP."),
+        **about("A thumbnail at least this wide, in pixels, as WebP."),
     )
-
-
-class SigninSchema(Schema):
-    email = Text(required=True, validate=validate.Length(1, 254))
-    password = Text(required=True, load_only=True, validate=validate.Length(1, 200))
-
-
-class SignupSchema(Schema):
-    name = Text(required=True, validate=validate.Length(1, 200))
-    email = fields.Email(required=True, validate=validate.Length(max=254))
-    password = _password(required=True)
-
-
-class PasswordChangeSchema(Schema):
-    password = Text(required=True, load_only=True, **_about("The one that holds now."))
-    new_password = _password(required=True)
-
-
-class UserSchema(Schema):
-    """An account."""
-
-    id = fields.String(required=True)
-    email = fields.String(required=True)
-    name = fields.String(required=True)
-    role = fields.Enum(Role, by_value=True, required=True)
-    permissions = SortedList(fields.String(), required=True)
-    active = fields.Boolean(required=True)
-    created_at = fields.Float(required=True)
-
-
-class SessionSchema(UserSchema):
-    """An account, and a token to act for it."""
-
-    token = fields.String(required=True)
-    token_type = fields.String(required=True)
-    expires_at = fields.Integer(required=True, **_about("Unix time, in seconds."))
-
-
-class NewUserSchema(SignupSchema):
-    password = _password(allow_none=True)
-    role = fields.Enum(Role, by_value=True, load_default=Role.USER)
-    permissions = fields.List(Text(validate=validate.OneOf(PERMISSIONS)))
-
-
-class UserChangeSchema(Schema):
-    name = Text(validate=validate.Length(1, 200))
-    role = fields.Enum(Role, by_value=True)
-    permissions = fields.List(Text(validate=validate.OneOf(PERMISSIONS)))
-    active = Flag()
-    password = _password()
-
-
-class UserQuerySchema(Schema):
-    limit = fields.Integer(load_default=50, validate=validate.Range(1, 500))
-    offset = fields.Integer(load_default=0, validate=validate.Range(0, 2**31 - 1))
-
-
-class NewApiKeySchema(Schema):
-    name = Text(load_default="api key", validate=validate.Length(1, 200))
-
-
-class ApiKeySchema(Schema):
-    """An API key, without its secret."""
-
-    id = fields.String(required=True)
-    name = fields.String(required=True)
-    prefix = fields.String(required=True, **_about("Its first characters."))
-    created_at = fields.Float(required=True)
-    last_used_at = fields.Float(required=True, allow_none=True)
-
-
-class CreatedApiKeySchema(ApiKeySchema):
-    """A new API key: the only time its secret is shown."""
-
-    api_key = fields.String(required=True)
-
-
-class VerifySchema(Schema):
-    engine = Text(validate=validate.Length(1, 64), allow_none=True)
-
-
-class EngineCheckSchema(Schema):
-    """What came of asking one engine whether it can be used."""
-
-    engine = fields.String(required=True)
-    operations = fields.List(
-        fields.Enum(Operation, by_value=True),
-        required=True,
-        **_about("What it is used for; empty when it is not enabled."),
-    )
-    configuration = fields.Dict(
-        required=True,
-        **_about("What it made of its configuration, by operation, such as a workflow's nodes."),
-    )
-    ok = fields.Boolean(required=True)
-    detail = fields.String(required=True)
 
 
 class AliveSchema(Schema):
@@ -519,12 +403,12 @@ class PartSchema(Schema):
     """How one part of the service is."""
 
     ok = fields.Boolean(required=True)
-    detail = fields.String(**_about("What is wrong with it, in a sentence."))
-    count = fields.Integer(**_about("How many worker processes there are."))
+    detail = fields.String(**about("What is wrong with it, in a sentence."))
+    count = fields.Integer(**about("How many worker processes there are."))
     resting = fields.Dict(
         keys=fields.String(),
         values=fields.String(),
-        **_about("The engines that rest, with the code of the failure."),
+        **about("The engines that rest, with the code of the failure."),
     )
 
 
@@ -536,7 +420,7 @@ class ReadinessSchema(Schema):
         keys=fields.String(),
         values=fields.Nested(PartSchema),
         required=True,
-        **_about("`database`, `broker` and `files` decide; `workers` and `engines` are told."),
+        **about("`database`, `broker` and `files` decide; `workers` and `engines` are told."),
     )
 
 
@@ -548,28 +432,28 @@ class EngineSchema(Schema):
     state = fields.String(
         required=True,
         validate=validate.OneOf(["ready", "resting", "disabled"]),
-        **_about("A resting engine failed again and again; its jobs wait until it is well."),
+        **about("A resting engine failed again and again; its jobs wait until it is well."),
     )
     rests_until = fields.Float(
-        required=True, allow_none=True, **_about("When it is asked next how it is (Unix time).")
+        required=True, allow_none=True, **about("When it is asked next how it is (Unix time).")
     )
     reason = fields.String(
-        required=True, allow_none=True, **_about("The code of the failure that made it rest.")
+        required=True, allow_none=True, **about("The code of the failure that made it rest.")
     )
     detail = fields.String(
         allow_none=True,
-        **_about("Why it rests or is not enabled, in a sentence; for admins only."),
+        **about("Why it rests or is not enabled, in a sentence; for admins only."),
     )
     queued = fields.Integer(required=True)
     running = fields.Integer(required=True)
-    models = fields.Integer(required=True, **_about("How many models it offers."))
+    models = fields.Integer(required=True, **about("How many models it offers."))
 
 
 class ProblemDetailSchema(Schema):
-    line = fields.Integer(**_about("The line of the batch it is about, from 1."))
+    line = fields.Integer(**about("The line of the batch it is about, from 1."))
     param = fields.String(required=True)
     detail = fields.String(required=True)
-    code = fields.String(**_about("What the line alone would be answered with."))
+    code = fields.String(**about("What the line alone would be answered with."))
 
 
 class ProblemSchema(Schema):
@@ -578,58 +462,21 @@ class ProblemSchema(Schema):
     type = fields.String(required=True)
     title = fields.String(required=True)
     status = fields.Integer(required=True)
-    detail = fields.String(required=True, **_about("The cause and the next step, for a person."))
-    code = fields.String(required=True, **_about("Stable; tells kinds of failure apart."))
+    detail = fields.String(required=True, **about("The cause and the next step, for a person."))
+    code = fields.String(required=True, **about("Stable; tells kinds of failure apart."))
     request_id = fields.String(required=True)
-    param = fields.String(**_about("The field at fault."))
+    param = fields.String(**about("The field at fault."))
     errors = fields.List(
-        fields.Nested(ProblemDetailSchema), **_about("Every field at fault, when several are.")
+        fields.Nested(ProblemDetailSchema), **about("Every field at fault, when several are.")
     )
     error_count = fields.Integer(
-        **_about("How many there are, when not all of them are in `errors`.")
+        **about("How many there are, when not all of them are in `errors`.")
     )
     engine = fields.String()
     model = fields.String()
-    job = fields.String(**_about("Where the job is."))
-    upstream_status = fields.Integer(**_about("HTTP status of the engine's own answer."))
-    upstream_code = fields.String(**_about("The vendor's own word for it."))
-    upstream_request_id = fields.String(**_about("The vendor's id of the call."))
+    job = fields.String(**about("Where the job is."))
+    upstream_status = fields.Integer(**about("HTTP status of the engine's own answer."))
+    upstream_code = fields.String(**about("The vendor's own word for it."))
+    upstream_request_id = fields.String(**about("The vendor's id of the call."))
     retryable = fields.Boolean()
     warnings = fields.List(fields.String())
-
-
-def _config_field(entry: Field) -> fields.Field[Any]:
-    about: dict[str, Any] = {"required": False, **_about(entry.help)}
-    match entry.kind:
-        case "flag":
-            return Flag(**about)
-        case "number":
-            return WholeNumber(allow_none=True, validate=validate.Range(1, 1000), **about)
-        case "object":
-            return fields.Dict(keys=fields.String(), **about)
-        case "list":
-            return fields.List(fields.Dict(), **about)
-    if entry.name.endswith("_SIZE"):
-        return SizeText(**about)
-    if entry.name.endswith("BASE_URL"):
-        return Address(validate=validate.Length(max=2000), **about)
-    return Text(validate=validate.Length(max=1_000_000), **about)
-
-
-class _ConfigSchema(Schema):
-    engines = fields.Dict(
-        dump_only=True,
-        **_about("What engines made of it, by engine and operation; ignored when it is sent back."),
-    )
-
-    @pre_load
-    def _without_what_was_only_shown(self, data: Any, **_: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        return {key: value for key, value in data.items() if key != "engines"}
-
-
-#: Open WebUI's flat images configuration; every field may be left out of an update.
-ConfigSchema = _ConfigSchema.from_dict(
-    {entry.name: _config_field(entry) for entry in FIELDS}, name="ConfigSchema"
-)

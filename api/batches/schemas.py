@@ -5,26 +5,22 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates
 
 from api.batches.expanding import read_matrix
-from api.fields import Text
+from api.fields import Text, about
 from api.schemas import FileSchema, JobErrorSchema, PageSchema, small_metadata
 from darkroom.domain import BatchStatus, JobStatus
 
 
-def _about(text: str) -> dict[str, Any]:
-    return {"metadata": {"description": text}}
-
-
 class _SharedSchema(Schema):
-    name = Text(validate=validate.Length(1, 200), allow_none=True, **_about("For people."))
+    name = Text(validate=validate.Length(1, 200), allow_none=True, **about("For people."))
     defaults = fields.Dict(
         keys=fields.String(),
         allow_none=True,
-        **_about("Fields of a request that hold for every item that does not say otherwise."),
+        **about("Fields of a request that hold for every item that does not say otherwise."),
     )
     expand = fields.Dict(
         keys=fields.String(),
         allow_none=True,
-        **_about(
+        **about(
             "Makes several items of each: a list of values by field, of which every combination is"
             ' drawn, such as `{"model": ["a", "b"], "seed": {"count": 4, "start": 1}}`.'
         ),
@@ -32,7 +28,7 @@ class _SharedSchema(Schema):
     metadata = fields.Dict(
         keys=fields.String(),
         allow_none=True,
-        **_about("Anything, up to 16 KiB; it comes back with the batch."),
+        **about("Anything, up to 16 KiB; it comes back with the batch."),
     )
 
     @validates("metadata")
@@ -57,7 +53,7 @@ class NewBatchSchema(_SharedSchema):
         fields.Dict(keys=fields.String()),
         required=True,
         validate=validate.Length(1),
-        **_about(
+        **about(
             "Each as it would be sent to `/api/images/generations`, or with `image` to"
             " `/api/images/edit`; and perhaps with a `custom_id`, unique in the batch, and an"
             " `expand` of its own."
@@ -97,10 +93,10 @@ class BatchSchema(Schema):
     name = fields.String(required=True, allow_none=True)
     status = fields.Enum(BatchStatus, by_value=True, required=True)
     counts = fields.Nested(BatchCountsSchema, required=True)
-    progress = fields.Float(required=True, **_about("Share of the items that ended, 0.0 to 1.0."))
+    progress = fields.Float(required=True, **about("Share of the items that ended, 0.0 to 1.0."))
     metadata = fields.Dict(keys=fields.String(), required=True)
     retry_of = fields.String(
-        required=True, allow_none=True, **_about("The id of the batch that this one repeats.")
+        required=True, allow_none=True, **about("The id of the batch that this one repeats.")
     )
     created_at = fields.Float(required=True)
     finished_at = fields.Float(required=True, allow_none=True)
@@ -108,7 +104,7 @@ class BatchSchema(Schema):
     estimated_finish_at = fields.Float(
         required=True,
         allow_none=True,
-        **_about("A guess from how fast its items ended lately; null when unknown."),
+        **about("A guess from how fast its items ended lately; null when unknown."),
     )
     results_url = fields.String(required=True)
     archive_url = fields.String(required=True)
@@ -116,12 +112,12 @@ class BatchSchema(Schema):
 
 
 class BatchQuerySchema(PageSchema):
-    all = fields.Boolean(load_default=False, **_about("Everyone's, for admins."))
+    all = fields.Boolean(load_default=False, **about("Everyone's, for admins."))
 
 
 class ResultsQuerySchema(Schema):
     follow = fields.Boolean(
-        load_default=False, **_about("Go on until the batch is over, instead of ending now.")
+        load_default=False, **about("Go on until the batch is over, instead of ending now.")
     )
 
 
@@ -129,10 +125,10 @@ class ResultSchema(Schema):
     """What came of one item."""
 
     custom_id = fields.String(required=True)
-    line = fields.Integer(required=True, **_about("Where in the batch it was asked for, from 1."))
+    line = fields.Integer(required=True, **about("Where in the batch it was asked for, from 1."))
     status = fields.Enum(JobStatus, by_value=True, required=True)
     job = fields.String(
-        required=True, allow_none=True, **_about("Null for an item that never became a job.")
+        required=True, allow_none=True, **about("Null for an item that never became a job.")
     )
     engine = fields.String(required=True)
     model = fields.String(required=True)

@@ -1,10 +1,8 @@
 """OpenAI's files in JSON and in forms: what comes in, and what goes out."""
 
-from typing import Any
-
 from marshmallow import Schema, fields, validate
 
-from api.fields import Text, WholeNumber
+from api.fields import Text, WholeNumber, about
 from api.openai.reading import FORM
 
 #: What OpenAI lets people upload files for.
@@ -14,10 +12,6 @@ LONGEST_LIST = 10_000
 
 #: When an upload may be set to expire, in seconds after it: an hour to a month.
 LEAST_S, MOST_S = 3600, 2_592_000
-
-
-def _about(text: str) -> dict[str, Any]:
-    return {"metadata": {"description": text}}
 
 
 class ExpirySchema(Schema):
@@ -36,9 +30,9 @@ class UploadSchema(Schema):
 
 class FilesQuerySchema(Schema):
     limit = fields.Integer(load_default=LONGEST_LIST, validate=validate.Range(1, LONGEST_LIST))
-    after = Text(validate=validate.Length(max=64), **_about("Continue behind this file."))
+    after = Text(validate=validate.Length(max=64), **about("Continue behind this file."))
     order = Text(load_default="desc", validate=validate.OneOf(["asc", "desc"]))
-    purpose = Text(validate=validate.Length(max=32), **_about("Only files for this."))
+    purpose = Text(validate=validate.Length(max=32), **about("Only files for this."))
 
 
 class FileObjectSchema(Schema):
@@ -47,7 +41,7 @@ class FileObjectSchema(Schema):
     id = fields.String(required=True)
     object = fields.Constant("file", required=True)
     bytes = fields.Integer(required=True)
-    created_at = fields.Integer(required=True, **_about("Unix time, in seconds."))
+    created_at = fields.Integer(required=True, **about("Unix time, in seconds."))
     expires_at = fields.Integer(required=True, allow_none=True)
     filename = fields.String(required=True)
     purpose = fields.String(required=True)

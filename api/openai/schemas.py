@@ -9,7 +9,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from api.fields import Flag, Text, WholeNumber
+from api.fields import Flag, Text, WholeNumber, about
 from api.inputs import UUID
 from api.orders import Order
 from api.schemas import GenerationSchema
@@ -36,12 +36,8 @@ VARIATION = (
 )
 
 
-def _about(text: str, **more: Any) -> dict[str, Any]:
-    return {"metadata": {"description": text, **more}}
-
-
 def _ignored(text: str) -> dict[str, Any]:
-    return _about(f"{text} No engine is asked for it: a warning says so.")
+    return about(f"{text} No engine is asked for it: a warning says so.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,20 +64,20 @@ class ImagesSchema(NullableSchema, GenerationSchema):
 
     output_format = Text(
         validate=validate.OneOf(["png", "jpeg", "webp", "gif", "svg"]),
-        **_about("Kind of picture file."),
+        **about("Kind of picture file."),
     )
     response_format = Text(
         validate=validate.OneOf(["url", "b64_json"]),
-        **_about("Default: `url` for models called dall-e, `b64_json` for all others."),
+        **about("Default: `url` for models called dall-e, `b64_json` for all others."),
     )
-    stream = Flag(**_about("Answer with server-sent events."))
+    stream = Flag(**about("Answer with server-sent events."))
     partial_images = WholeNumber(
         validate=validate.Range(0, 3),
-        **_about("How many unfinished pictures a stream shows, at most."),
+        **about("How many unfinished pictures a stream shows, at most."),
     )
-    user = Text(validate=validate.Length(max=512), **_about("Kept in the job's metadata."))
+    user = Text(validate=validate.Length(max=512), **about("Kept in the job's metadata."))
     safety_identifier = Text(
-        validate=validate.Length(max=512), **_about("Kept in the job's metadata.")
+        validate=validate.Length(max=512), **about("Kept in the job's metadata.")
     )
     style = Text(validate=validate.OneOf(["vivid", "natural"]), **_ignored("Of DALL·E 3."))
     moderation = Text(validate=validate.OneOf(["low", "auto"]), **_ignored("How strict to be."))
@@ -121,11 +117,11 @@ class PictureSchema(Schema):
 
     image_url = Text(
         validate=validate.Length(min=1),
-        **_about("Data URL, http or https URL, or the URL of an own picture."),
+        **about("Data URL, http or https URL, or the URL of an own picture."),
     )
     file_id = Text(
         validate=validate.Regexp(rf"(file-)?{UUID.pattern}\Z", error="There is no such file."),
-        **_about("The id of an own picture."),
+        **about("The id of an own picture."),
     )
 
     @validates_schema
@@ -148,7 +144,7 @@ class EditsSchema(ImagesSchema):
         validate=validate.Length(1, MAX_INPUT_IMAGES),
     )
     mask = fields.Nested(
-        PictureSchema, **_about("What is fully transparent in it is repainted in the first one.")
+        PictureSchema, **about("What is fully transparent in it is repainted in the first one.")
     )
     markup = fields.Nested(PictureSchema, **_ignored("A drawing over the picture."))
     input_fidelity = Text(
@@ -179,19 +175,19 @@ class VariationsSchema(EditsSchema):
 class LinkQuerySchema(Schema):
     """What makes a link to a picture a true one."""
 
-    expires = Text(load_default="", **_about("Until when it works (Unix time, in seconds)."))
+    expires = Text(load_default="", **about("Until when it works (Unix time, in seconds)."))
     signature = Text(load_default="")
 
 
 class DeploymentQuerySchema(Schema):
-    api_version = Text(data_key="api-version", **_about("Any: there is one version."))
+    api_version = Text(data_key="api-version", **about("Any: there is one version."))
 
 
 class PictureItemSchema(Schema):
     """One picture of an answer, in one of the two forms."""
 
     b64_json = fields.String()
-    url = fields.String(**_about("Works for an hour, without a header."))
+    url = fields.String(**about("Works for an hour, without a header."))
     revised_prompt = fields.String()
 
 
@@ -212,24 +208,24 @@ class TokensSchema(Schema):
 class ImagesAnswerSchema(Schema):
     """The pictures, and what is known of all of them."""
 
-    created = fields.Integer(required=True, **_about("Unix time, in seconds."))
+    created = fields.Integer(required=True, **about("Unix time, in seconds."))
     data = fields.List(fields.Nested(PictureItemSchema), required=True)
     size = fields.String()
     quality = fields.String()
     background = fields.String()
     output_format = fields.String()
-    usage = fields.Nested(TokensSchema, **_about("Left out where the engine does not tell."))
+    usage = fields.Nested(TokensSchema, **about("Left out where the engine does not tell."))
 
 
 class OpenAIModelSchema(Schema):
     """One model that can be asked for."""
 
-    id = fields.String(required=True, **_about("What to send as `model`."))
+    id = fields.String(required=True, **about("What to send as `model`."))
     object = fields.Constant("model", required=True)
-    created = fields.Integer(required=True, **_about("0: engines do not tell."))
-    owned_by = fields.String(required=True, **_about("The engine that offers it."))
+    created = fields.Integer(required=True, **about("0: engines do not tell."))
+    owned_by = fields.String(required=True, **about("The engine that offers it."))
     shutdown_date = fields.String(
-        required=True, allow_none=True, **_about("The day its vendor switches it off, or did.")
+        required=True, allow_none=True, **about("The day its vendor switches it off, or did.")
     )
 
 

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from api.auth import current_user, issue_token, signed_in
-from api.blueprints import Blueprint
-from api.schemas import (
+from api.account_schemas import (
     ApiKeySchema,
     CreatedApiKeySchema,
     NewApiKeySchema,
@@ -14,6 +12,8 @@ from api.schemas import (
     SignupSchema,
     UserSchema,
 )
+from api.auth import current_user, issue_token, signed_in
+from api.blueprints import Blueprint
 from api.services import services
 from darkroom.domain import ApiKey, User
 from darkroom.errors import Disabled, InvalidRequest, NotSignedIn

@@ -9,20 +9,18 @@ from werkzeug.datastructures import Headers
 from api.answers import preferences, wait_and_answer, warning_headers
 from api.auth import admins_only, permitted, signed_in
 from api.blueprints import Blueprint
+from api.config_schemas import ConfigSchema, EngineCheckSchema, VerifySchema
 from api.configuring import known_engine, shown_config, update_config
 from api.documenting import IDEMPOTENCY_KEY, LOCATION, OF_A_WAIT, PREFER, WARNING
 from api.listing import list_models
 from api.orders import Order
 from api.schemas import (
-    ConfigSchema,
     EditSchema,
-    EngineCheckSchema,
     GenerationSchema,
     ImageLinkSchema,
     JobSchema,
     ModelQuerySchema,
     ModelSchema,
-    VerifySchema,
 )
 from api.services import services
 from api.submission import submit

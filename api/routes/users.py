@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from api.account_schemas import NewUserSchema, UserChangeSchema, UserQuerySchema, UserSchema
 from api.auth import admins_only, current_user
 from api.blueprints import Blueprint
-from api.schemas import NewUserSchema, UserChangeSchema, UserQuerySchema, UserSchema
 from api.services import services
 from darkroom.domain import Role, User
 from darkroom.errors import Conflict

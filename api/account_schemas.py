@@ -1,0 +1,89 @@
+"""Accounts, sign-ins and API keys in JSON."""
+
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+
+from api.fields import Flag, SortedList, Text, about
+from darkroom.domain import GENERATE_IMAGES, Role
+
+PERMISSIONS = (GENERATE_IMAGES,)
+
+
+def _password(**rest: Any) -> Text:
+    return Text(validate=validate.Length(8, 200), load_only=True, **rest)
+
+
+class SigninSchema(Schema):
+    email = Text(required=True, validate=validate.Length(1, 254))
+    password = Text(required=True, load_only=True, validate=validate.Length(1, 200))
+
+
+class SignupSchema(Schema):
+    name = Text(required=True, validate=validate.Length(1, 200))
+    email = fields.Email(required=True, validate=validate.Length(max=254))
+    password = _password(required=True)
+
+
+class PasswordChangeSchema(Schema):
+    password = Text(required=True, load_only=True, **about("The one that holds now."))
+    new_password = _password(required=True)
+
+
+class UserSchema(Schema):
+    """An account."""
+
+    id = fields.String(required=True)
+    email = fields.String(required=True)
+    name = fields.String(required=True)
+    role = fields.Enum(Role, by_value=True, required=True)
+    permissions = SortedList(fields.String(), required=True)
+    active = fields.Boolean(required=True)
+    created_at = fields.Float(required=True)
+
+
+class SessionSchema(UserSchema):
+    """An account, and a token to act for it."""
+
+    token = fields.String(required=True)
+    token_type = fields.String(required=True)
+    expires_at = fields.Integer(required=True, **about("Unix time, in seconds."))
+
+
+class NewUserSchema(SignupSchema):
+    password = _password(allow_none=True)
+    role = fields.Enum(Role, by_value=True, load_default=Role.USER)
+    permissions = fields.List(Text(validate=validate.OneOf(PERMISSIONS)))
+
+
+class UserChangeSchema(Schema):
+    name = Text(validate=validate.Length(1, 200))
+    role = fields.Enum(Role, by_value=True)
+    permissions = fields.List(Text(validate=validate.OneOf(PERMISSIONS)))
+    active = Flag()
+    password = _password()
+
+
+class UserQuerySchema(Schema):
+    limit = fields.Integer(load_default=50, validate=validate.Range(1, 500))
+    offset = fields.Integer(load_default=0, validate=validate.Range(0, 2**31 - 1))
+
+
+class NewApiKeySchema(Schema):
+    name = Text(load_default="api key", validate=validate.Length(1, 200))
+
+
+class ApiKeySchema(Schema):
+    """An API key, without its secret."""
+
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    prefix = fields.String(required=True, **about("Its first characters."))
+    created_at = fields.Float(required=True)
+    last_used_at = fields.Float(required=True, allow_none=True)
+
+
+class CreatedApiKeySchema(ApiKeySchema):
+    """A new API key: the only time its secret is shown."""
+
+    api_key = fields.String(required=True)

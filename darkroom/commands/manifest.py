@@ -41,12 +41,18 @@ class Manifest:
         )
 
     def add(self, result: "BatchResult", files: list[str]) -> None:
-        """Note an item whose pictures are in these files of the folder."""
+        """Note an item whose pictures are in these files of the folder. Raises InvalidRequest."""
         entry = {**asdict(result), "files": files}
         line = json.dumps(entry, ensure_ascii=False) + "\n"
         with self._lock:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(line)
+            try:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(line)
+            except OSError as error:
+                raise InvalidRequest(
+                    f"{self.path} cannot be written: {error.strerror}. Make room, then go on with"
+                    " --resume."
+                ) from error
             self._entries[result.custom_id] = entry
 
     @property

@@ -3,8 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from darkroom.client import BatchResult
 from darkroom.commands.manifest import Manifest
+from darkroom.errors import InvalidRequest
+
+FULL = Path("/dev/full")
 
 DONE = BatchResult(custom_id="a", line=1, status="succeeded", job="/api/v1/jobs/1")
 FAILED = BatchResult(
@@ -56,3 +61,14 @@ def test_a_line_that_was_torn_off_is_forgotten(tmp_path: Path) -> None:
     assert again.count == 2
     lines = manifest.path.read_text().splitlines()
     assert [json.loads(each)["custom_id"] for each in lines] == ["b", "a"]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has a disk that is always full")
+def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
+    manifest = Manifest(tmp_path)
+    manifest.path.symlink_to(FULL)
+
+    with pytest.raises(InvalidRequest, match="--resume"):
+        manifest.add(DONE, [])
+
+    assert not manifest.holds(DONE)

@@ -5,25 +5,21 @@ copied to the database from there, so that it is never in memory as a whole.
 """
 
 import struct
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import orjson
 
 from darkroom.domain import BatchItem
+from darkroom.spool import Spooled
 from storage.inputs import keys_of
 from storage.records import request_from_json, request_to_json
 
 #: How many items make a chunk, and how many bytes of them: whatever comes first.
 ITEMS_PER_CHUNK = 250
 BYTES_PER_CHUNK = 1024 * 1024
-
-#: Drafts up to so many bytes never touch the disk.
-IN_MEMORY_BYTES = 1024 * 1024
 
 HEADER = struct.Struct("<II")
 
@@ -37,29 +33,19 @@ class Chunk:
     packed: bytes
 
 
-class Draft:
-    """A batch in the making. Use it as a context manager: its file is gone at the end."""
+class Draft(Spooled):
+    """A batch in the making."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.total = 0
         #: The files that the items name.
         self.file_keys: set[str] = set()
-        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 - closed in __exit__
         self._pending: list[bytes] = []
         self._pending_bytes = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
-
     def add(self, item: BatchItem) -> None:
+        """Raises Unavailable when there is no room for it."""
         line = orjson.dumps(
             {**asdict(item), "request": request_to_json(item.request)},
         )

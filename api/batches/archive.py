@@ -6,7 +6,6 @@ item, with the names of its files.
 
 import io
 import re
-import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from api.batches.schemas import ResultSchema
 from api.services import Services
 from darkroom.domain import Batch, Job, StoredImage
 from darkroom.errors import NotFound
+from darkroom.spool import Spool
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +61,7 @@ def archive_of(batch: Batch, services: Services) -> Iterator[bytes]:
     """The ZIP of the pictures there are now, in pieces."""
     outlet = _Outlet()
     with (
-        tempfile.SpooledTemporaryFile(max_size=PIECE_BYTES) as manifest,
+        Spool() as manifest,
         zipfile.ZipFile(outlet, "w", zipfile.ZIP_STORED) as archive,
     ):
         schema = ResultSchema()

@@ -38,7 +38,8 @@ def accept_body(query: Mapping[str, str], services: Services) -> Batch:
 def _accept_lines(query: Mapping[str, str], services: Services) -> Batch:
     said = _shared(query)
     request.max_content_length = services.settings.max_batch_bytes
-    with Lines(request.stream, longest_bytes=services.settings.max_body_bytes) as lines:
+    with Lines(longest_bytes=services.settings.max_body_bytes) as lines:
+        lines.take_in(request.stream)
         digest = _digest(lines.digest(), orjson.dumps(said, option=orjson.OPT_SORT_KEYS))
         earlier = replayed(current_user().id, digest, services)
         if earlier is not None:

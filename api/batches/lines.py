@@ -1,41 +1,28 @@
 """The lines of a batch as they arrive: written to a temporary file, and read one by one."""
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 from darkroom.errors import BodyTooLarge
-
-#: Files up to so many bytes never touch the disk.
-IN_MEMORY_BYTES = 1024 * 1024
+from darkroom.spool import Spooled
 
 PIECE_BYTES = 256 * 1024
 
 
-class Lines:
-    """A text of lines that need not fit into memory. Use it as a context manager."""
+class Lines(Spooled):
+    """A text of lines that need not fit into memory, none longer than `longest_bytes`."""
 
-    def __init__(self, source: IO[bytes], *, longest_bytes: int) -> None:
-        """Takes in all of `source`; no line may be longer than `longest_bytes`."""
+    def __init__(self, *, longest_bytes: int) -> None:
+        super().__init__()
         self._longest_bytes = longest_bytes
-        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 - closed in __exit__
         self._hash = hashlib.sha256()
+
+    def take_in(self, source: IO[bytes]) -> None:
+        """Read `source` to its end. Raises Unavailable when there is no room for it."""
         while piece := source.read(PIECE_BYTES):
             self._hash.update(piece)
             self._file.write(piece)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
 
     def digest(self) -> str:
         """Equal for equal texts."""

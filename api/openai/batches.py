@@ -134,8 +134,9 @@ def _submitted(new: OpenAIBatch, document: Document, services: Services) -> Batc
         return earlier
     with (
         services.storage.documents.open(document) as file,
-        Lines(file, longest_bytes=services.settings.max_body_bytes) as lines,
+        Lines(longest_bytes=services.settings.max_body_bytes) as lines,
     ):
+        lines.take_in(file)
         return submit_batch(
             lines.numbered(),
             services,

@@ -1,7 +1,6 @@
 """Many requests as one."""
 
 import json
-import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,11 +11,9 @@ from darkroom.client.files import download
 from darkroom.client.following import follow_results
 from darkroom.client.records import Batch, BatchResult
 from darkroom.client.transport import Call, Transport
+from darkroom.spool import Spool
 
 JSON_LINES = "application/x-ndjson"
-
-#: Items are kept in memory up to this size, and on disk beyond it.
-IN_MEMORY_BYTES = 1024 * 1024
 
 
 class Batches:
@@ -44,7 +41,7 @@ class Batches:
         say which are at fault.
         """
         params = said({"defaults": defaults, "expand": expand, "metadata": metadata})
-        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as body:
+        with Spool() as body:
             for each in items:
                 item = {"prompt": each} if isinstance(each, str) else dict(each)
                 body.write(json.dumps(item).encode() + b"\n")

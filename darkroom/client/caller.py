@@ -23,8 +23,7 @@ class Client:
 
     Without `url` or `key` they are found where the command line finds them: DARKROOM_SERVER and
     DARKROOM_KEY, `darkroom login`, a `darkroom up` in the data folder. An empty `key` stands for
-    none. `timeout_s` is how long one
-    call waits for an answer, not for pictures.
+    none. `timeout_s` is how long one call waits for an answer, not for pictures.
 
     Calls that ask for work carry an idempotency key, so that they are repeated after a broken
     connection or a refusal for now without being done twice; so are calls that only read. Other

@@ -34,10 +34,15 @@ class Chunk:
 
 
 class Draft(Spooled):
-    """A batch in the making."""
+    """A batch in the making.
 
-    def __init__(self) -> None:
+    `is_raw` says that its items have pictures as callers sent them, which may be long, in the place
+    of the files they will name.
+    """
+
+    def __init__(self, *, is_raw: bool = False) -> None:
         super().__init__()
+        self._is_raw = is_raw
         self.total = 0
         #: The files that the items name.
         self.file_keys: set[str] = set()
@@ -50,7 +55,8 @@ class Draft(Spooled):
             {**asdict(item), "request": request_to_json(item.request)},
         )
         self.total += 1
-        self.file_keys |= keys_of(item.request)
+        if not self._is_raw:
+            self.file_keys |= keys_of(item.request)
         self._pending.append(line)
         self._pending_bytes += len(line)
         if len(self._pending) >= ITEMS_PER_CHUNK or self._pending_bytes >= BYTES_PER_CHUNK:

@@ -45,7 +45,7 @@ def submit_batch(
     """
     batch_id = new_batch_id()
     intake = Intake(services, read)
-    with Draft() as draft, Draft() as finished:
+    with Draft(is_raw=True) as draft, Draft() as finished:
         intake.take(lines, draft)
         _refuse_full_queue(current_user().id, draft.total, services)
         new = NewBatch(

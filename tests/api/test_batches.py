@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -616,3 +617,22 @@ def test_a_retry_by_an_admin_counts_for_the_owner(
     send(owner, *items(2))
 
     assert helper.post(f"{batch['url']}/retry").status_code == 429
+
+
+@pytest.mark.timeout(60)
+def test_pictures_that_are_sent_along_do_not_pile_up_in_memory(
+    make_app: Callable[[Settings], Flask], settings: Settings, anna: Caller
+) -> None:
+    few = make_app(replace(settings, max_batch_mb=64))
+    caller = Caller(few.test_client(), anna.headers, anna.user)
+    # Each is a text of its own, and none is a picture.
+    texts = (f"data:image/png;base64,{number:08}{'A' * 400_000}" for number in range(120))
+    lines = b"".join(json.dumps({"prompt": "x", "image": each}).encode() + b"\n" for each in texts)
+
+    tracemalloc.start()
+    answer = caller.post("/api/v1/batches", input_stream=io.BytesIO(lines), content_type=NDJSON)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert answer.json["error_count"] == 120
+    assert peak_bytes < len(lines) / 2

@@ -11,6 +11,7 @@ from tests.end_to_end.cluster import Cluster
 from tests.end_to_end.engine_servers import all_engines
 from tests.engines.servers.automatic1111 import Automatic1111Server
 from tests.engines.servers.automatic1111_pictures import colour
+from tests.engines.servers.automatic1111_state import Run
 
 #: 20 steps: a picture takes about two seconds.
 STEP_S = 0.1
@@ -61,26 +62,30 @@ def test_a_cancel_stops_the_right_job_and_its_neighbours_are_untouched(
 
     ends = [cluster.finished(each)["status"] for each in (first, second, third)]
     assert ends == ["canceled", "succeeded", "canceled"]
-    drawn = {each.prompt: each.was_interrupted for each in server.runs}
-    assert drawn == {"anna's first": True, "bert's": False}
+    interrupted = {each.prompt: each.was_interrupted for each in server.runs}
+    assert interrupted == {"anna's first": True, "bert's": False}
 
 
 @pytest.mark.timeout(120)
 def test_a_job_whose_worker_is_killed_is_drawn_again_and_kept_once(
     cluster: Cluster, server: Automatic1111Server
 ) -> None:
-    job_id = submit(cluster, "a ship that outlives its worker")
+    prompt = "a ship that outlives its worker"
+    job_id = submit(cluster, prompt)
     worker = cluster.holder(job_id)
-    until(lambda: server.runs and server.runs[-1].is_begun, "it is being drawn")
+    until(lambda: [each for each in drawn(server, prompt) if each.is_begun], "it is being drawn")
 
     worker.kill()
 
     job = cluster.finished(job_id)
     worker.start()
     assert (job["status"], job["attempt"], len(job["images"])) == ("succeeded", 2, 1)
-    drawn = [each for each in server.runs if each.prompt == "a ship that outlives its worker"]
     # The server draws on for nobody; that run is not interrupted, and its picture not kept.
-    assert [each.was_interrupted for each in drawn] == [False, False]
+    assert [each.was_interrupted for each in drawn(server, prompt)] == [False, False]
+
+
+def drawn(server: Automatic1111Server, prompt: str) -> list[Run]:
+    return [each for each in server.runs if each.prompt == prompt]
 
 
 def test_the_server_is_never_given_two_jobs_at_once(

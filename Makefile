@@ -20,8 +20,9 @@ demo: $(VENV)/.base ## Start everything, have one picture drawn, stop; needs no 
 up: $(VENV)/.base ## Run broker, worker and API on this machine until Ctrl-C
 	@$(BIN)/darkroom up
 
-test: $(VENV)/.dev ## Run the tests
-	$(BIN)/pytest
+# Each file's tests stay together, because those of one file often share a server.
+test: $(VENV)/.dev ## Run the tests, several at once
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev ## Check style, types and who imports whom
 	$(BIN)/ruff check

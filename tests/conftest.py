@@ -1,6 +1,7 @@
-"""For every test: nothing that is configured on this machine reaches it."""
+"""For every test: nothing that is configured on this machine reaches it; and in which order."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -15,3 +16,26 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(PREFIX) or name.removesuffix("_FILE") in ENGINE_VARIABLES:
             monkeypatch.delenv(name)
+
+
+#: The folders whose tests take longest, which go first: nothing long is left to the end then, with
+#: one process at work and all others out of it.
+LONG = ("end_to_end", "api")
+
+#: The same among the files.
+LONGEST = ("test_batch_resumed", "test_openapi_contract", "test_waiting_calls", "test_command_line")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _turn(item.path))
+
+
+def _turn(path: Path) -> tuple[int, int]:
+    folders = [place for place, name in enumerate(LONG) if name in path.parts]
+    files = [place for place, name in enumerate(LONGEST) if name == path.stem]
+    return min(files, default=len(LONGEST)), min(folders, default=len(LONG))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """More processes than cores, since many tests wait most of their time."""
+    return (os.cpu_count() or 1) + 2

@@ -11,6 +11,7 @@ import pytest
 import redis
 from flask import Flask
 from flask.testing import FlaskClient
+from flask_smorest import Blueprint
 from werkzeug.test import TestResponse
 
 from api import create_app
@@ -23,7 +24,7 @@ from engines.catalog import Catalog
 from engines.registry import Registry
 from storage import Storage, open_storage
 from storage.backlog import Next
-from storage.migrations import upgrade
+from tests.backends.schema import prepare
 from worker.aftermath import Aftermath
 from worker.fallback import Fallbacks
 from worker.generation import Studio, run_job
@@ -142,7 +143,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def storage(settings: Settings) -> Iterator[Storage]:
     storage = open_storage(settings)
-    upgrade(storage.database)
+    prepare(storage.database)
     yield storage
     storage.close()
 
@@ -164,10 +165,25 @@ def queue(storage: Storage, settings: Settings, broker: "redis.Redis") -> Inline
 
 
 @pytest.fixture
+def is_documented() -> bool:
+    """Whether the application describes itself, which takes longer than all else about making it.
+
+    The tests of the description override it.
+    """
+    return False
+
+
+@pytest.fixture
 def make_app(
-    storage: Storage, queue: InlineQueue, broker: "redis.Redis"
+    storage: Storage,
+    queue: InlineQueue,
+    broker: "redis.Redis",
+    is_documented: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[[Settings], Flask]]:
     made: list[Flask] = []
+    if not is_documented:
+        monkeypatch.setattr(Blueprint, "register_views_in_doc", lambda *_, **__: None)
 
     def make(settings: Settings) -> Flask:
         made.append(create_app(settings, storage=storage, queue=queue, broker=broker))

@@ -14,6 +14,11 @@ from tests.api.conftest import Caller
 
 
 @pytest.fixture
+def is_documented() -> bool:
+    return True
+
+
+@pytest.fixture
 def document(app: Flask) -> dict[str, Any]:
     return cast(dict[str, Any], app.test_client().get("/openapi.json").json)
 

@@ -64,6 +64,11 @@ NEVER_SUCCEEDS = {
 
 
 @pytest.fixture
+def is_documented() -> bool:
+    return True
+
+
+@pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(
         data_dir=tmp_path / "data",

@@ -14,8 +14,8 @@ from darkroom.errors import FileStoreUnavailable, SettingsError
 from darkroom.settings import Settings
 from storage import Storage, open_storage
 from storage.files import Files
-from storage.migrations import upgrade
 from storage.retention import DAY_S, MIB
+from tests.backends.schema import prepare
 
 Keep = Callable[..., StoredImage]
 
@@ -25,7 +25,7 @@ def storage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Storage
     """What the command finds in the folder it is typed in."""
     monkeypatch.chdir(tmp_path)
     storage = open_storage(Settings())
-    upgrade(storage.database)
+    prepare(storage.database)
     yield storage
     storage.close()
 

@@ -23,15 +23,10 @@ from darkroom.domain import Attempt, Job
 from darkroom.settings import Settings
 from engines.ledger import Ledger, Run
 from storage import Storage, open_storage
+from tests.backends.ports import free_port
 from tests.end_to_end.caller import PATIENCE_S, Caller, until
 
 SECRET = "the secret of the tests, 32 chars"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 class Part:

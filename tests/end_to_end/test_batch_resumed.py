@@ -2,7 +2,7 @@
 
 import json
 import signal
-from functools import partial
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,7 @@ def test_a_batch_of_500_that_is_interrupted_twice_ends_with_500_pictures_of_500_
 
         for words, enough in ((command, 20), ((*command, "--resume"), 150)):
             running = person.starts(*words)
-            until(partial(_has, pictures, enough), f"{enough} pictures")
+            _await_pictures(running, pictures, enough)
             running.send_signal(signal.SIGINT)
             _, said = running.communicate(timeout=60)
             assert running.returncode == 130, said
@@ -70,8 +70,10 @@ def test_an_interruption_while_the_batch_is_sent_makes_no_second_one(tmp_path: P
     assert sum(1 for _ in Ledger(ledger).runs()) == 3
 
 
-def _has(folder: Path, at_least: int) -> bool:
-    return _count(folder) >= at_least
+def _await_pictures(running: "subprocess.Popen[str]", folder: Path, at_least: int) -> None:
+    """Returns once a command that runs has saved so many."""
+    until(lambda: running.poll() is not None or _count(folder) >= at_least, f"{at_least} pictures")
+    assert running.poll() is None, running.communicate()
 
 
 def _count(folder: Path) -> int:
@@ -90,7 +92,7 @@ def test_a_batch_of_a_server_started_for_it_goes_on_with_the_next_one(tmp_path: 
     command = ("batch", "prompts.txt", "-s", "64x64", "--start")
 
     running = person.starts(*command)
-    until(partial(_has, person.folder / "prompts", 5), "some pictures")
+    _await_pictures(running, person.folder / "prompts", 5)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
     done = person.gets(*command, "--resume")
@@ -108,7 +110,7 @@ def test_a_batch_is_followed_through_the_death_of_the_api(tmp_path: Path) -> Non
         (person.folder / "prompts.txt").write_text("".join(f"ship {n}\n" for n in range(60)))
 
         running = person.starts("batch", "prompts.txt", "-s", "64x64", "--json")
-        until(partial(_has, person.folder / "prompts", 5), "some pictures")
+        _await_pictures(running, person.folder / "prompts", 5)
         service.kill("serve")
         answer, said = running.communicate(timeout=60)
 

@@ -12,9 +12,9 @@ import pytest
 import requests
 
 from darkroom.domain import JobStatus
+from tests.backends.postgresql import PostgreSQL, programs
 from tests.end_to_end.caller import until
 from tests.end_to_end.cluster import Cluster
-from tests.storage.postgresql import PostgreSQL, programs
 
 AWAY_S = 10.0
 CALLERS = 8

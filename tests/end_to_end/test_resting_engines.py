@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from darkroom.domain import JobStatus
+from tests.backends.ports import free_port
 from tests.end_to_end.caller import until
-from tests.end_to_end.cluster import Cluster, free_port
+from tests.end_to_end.cluster import Cluster
 from tests.engines.servers.openai import OpenAIServer
 from tests.engines.servers.openai_faults import KEY
 

@@ -9,7 +9,7 @@ import pytest
 from darkroom.settings import Settings
 from storage import Storage, open_storage
 from storage.migrations import upgrade
-from tests.storage.postgresql import PostgreSQL, programs
+from tests.backends.postgresql import PostgreSQL, programs
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

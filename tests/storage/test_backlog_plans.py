@@ -11,9 +11,9 @@ from sqlalchemy import event, insert
 from darkroom.domain import ImageRequest, JobStatus, Lane
 from darkroom.settings import Settings
 from storage import Storage, open_storage
-from storage.migrations import upgrade
 from storage.records import request_to_json
 from storage.tables import jobs
+from tests.backends.schema import prepare
 
 MANY = 20_000
 
@@ -22,7 +22,7 @@ MANY = 20_000
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     """One user has very many jobs waiting, and as many finished."""
     storage = open_storage(Settings(data_dir=tmp_path_factory.mktemp("many")))
-    upgrade(storage.database)
+    prepare(storage.database)
     owner = storage.users.create(email="anna@example.org", name="Anna")
     rows = [
         _row(owner.id, number, status)

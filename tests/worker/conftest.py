@@ -13,8 +13,8 @@ from darkroom.domain import ImageRequest, Job, NewJob
 from darkroom.settings import Settings
 from engines.base import Engine
 from storage import Storage, open_storage
-from storage.migrations import upgrade
 from storage.retention import Limits
+from tests.backends.schema import prepare
 from tests.worker.doubles import (
     PATIENT,
     ROUND_EVERY_S,
@@ -40,7 +40,7 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage
         opening.setattr(storage_package, "Database", OutageDatabase)
         opening.setattr(storage_package, "Files", OutageFiles)
         storage = open_storage(Settings(data_dir=tmp_path))
-    upgrade(storage.database)
+    prepare(storage.database)
     yield storage
     storage.close()
 

@@ -16,7 +16,7 @@ from darkroom.domain import ImageRequest, Job, JobStatus, NewJob, Size
 from darkroom.settings import Settings
 from storage import Storage, open_storage
 from storage.backlog import Next
-from storage.migrations import upgrade
+from tests.backends.schema import prepare
 from worker.process import WorkerProcess
 
 PATIENCE_S = 30
@@ -31,7 +31,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def storage(settings: Settings) -> Iterator[Storage]:
     storage = open_storage(settings)
-    upgrade(storage.database)
+    prepare(storage.database)
     yield storage
     storage.close()
 

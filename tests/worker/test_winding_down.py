@@ -15,7 +15,7 @@ from darkroom.errors import Unavailable
 from darkroom.settings import Settings
 from engines.builtin import BuiltinEngine
 from storage import Storage, open_storage
-from storage.migrations import upgrade
+from tests.backends.schema import prepare
 from tests.worker.doubles import OutageDatabase, OutageFiles
 from worker.process import WorkerProcess
 
@@ -26,7 +26,7 @@ FOREVER_S = 3600.0
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Storage]:
     storage = open_storage(Settings(data_dir=tmp_path))
-    upgrade(storage.database)
+    prepare(storage.database)
     yield storage
     storage.close()
 
@@ -94,6 +94,20 @@ def status(storage: Storage, job: Job) -> JobStatus:
     return storage.jobs.get(job.id).status
 
 
+@pytest.fixture
+def drawing(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once the engine is called."""
+    called = threading.Event()
+    draw = BuiltinEngine.generate
+
+    def note_first(*arguments: object) -> object:
+        called.set()
+        return draw(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(BuiltinEngine, "generate", note_first)
+    return called
+
+
 Employ = Callable[..., WorkerProcess]
 Run = Callable[[WorkerProcess], tuple[Job, "Future[None]"]]
 
@@ -114,12 +128,16 @@ def test_what_is_not_finished_in_time_is_handed_back(
 
 
 def test_a_paid_call_that_is_not_finished_in_time_is_not_repeated(
-    storage: Storage, employ: Employ, run: Run, monkeypatch: pytest.MonkeyPatch
+    storage: Storage,
+    employ: Employ,
+    run: Run,
+    drawing: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(BuiltinEngine, "paid", True)
     process = employ(latency_s=FOREVER_S)
     job, running = run(process)
-    until(lambda: status(storage, job) is JobStatus.RUNNING)
+    assert drawing.wait(PATIENCE_S)
 
     process.wind_down()
 
@@ -135,14 +153,17 @@ def test_what_is_finished_in_time_is_kept(
     may_finish = threading.Event()
     draw = BuiltinEngine.generate
 
+    drawing = threading.Event()
+
     def wait_first(*arguments: object) -> object:
+        drawing.set()
         assert may_finish.wait(PATIENCE_S)
         return draw(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(BuiltinEngine, "generate", wait_first)
     process = employ(stop_s=FOREVER_S)
     job, running = run(process)
-    until(lambda: status(storage, job) is JobStatus.RUNNING)
+    assert drawing.wait(PATIENCE_S)
 
     process.wind_down()
     may_finish.set()

@@ -125,8 +125,10 @@ class Exchange:
         # In one piece, and not through `response.content`: both cost a multiple of the CPU. What
         # says how long it is, and is not packed, is not copied either.
         length = raw.length_remaining
-        if length is not None and length <= self.largest_bytes and not raw.headers.get(
-            "content-encoding"
+        if (
+            length is not None
+            and length <= self.largest_bytes
+            and not raw.headers.get("content-encoding")
         ):
             return raw.read(decode_content=False)
         body = raw.read(self.largest_bytes + 1, decode_content=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -46,7 +47,11 @@ class Answer:
         return seconds if seconds is not None else _seconds_until(value)
 
     def json(self) -> Any:
-        """The parsed body, or None when it is not JSON."""
+        """The parsed body, or None when it is not JSON. It is parsed once: do not change it."""
+        return self._content
+
+    @cached_property
+    def _content(self) -> Any:
         try:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:

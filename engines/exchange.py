@@ -122,7 +122,15 @@ class Exchange:
         return self._failure("it did not answer in time")
 
     def _read(self, raw: urllib3.BaseHTTPResponse) -> bytes:
-        # In one piece, and not through `response.content`: both cost a multiple of the CPU.
+        # In one piece, and not through `response.content`: both cost a multiple of the CPU. What
+        # says how long it is, and is not packed, is not copied either.
+        length = raw.length_remaining
+        if (
+            length is not None
+            and length <= self.largest_bytes
+            and not raw.headers.get("content-encoding")
+        ):
+            return raw.read(decode_content=False)
         body = raw.read(self.largest_bytes + 1, decode_content=True)
         if len(body) > self.largest_bytes:
             raise self._too_large()

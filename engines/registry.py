@@ -35,13 +35,22 @@ class Registry:
         #: The engine last made for each name, once for generating and once for editing: it is made
         #: anew only when its configuration changed.
         self._made: dict[str, list[Engine]] = {}
+        #: What was configured last, and from what.
+        self._configured: tuple[Mapping[str, Value], Settings, ImagesConfig] | None = None
 
     def names(self) -> tuple[str, ...]:
         """The engines that have a driver, in alphabetical order."""
         return tuple(sorted(self._drivers))
 
     def configure(self, values: Mapping[str, Value], settings: Settings) -> ImagesConfig:
-        """The configuration that these flat values and the settings add up to."""
+        """The configuration that these flat values and the settings add up to. The same object
+        as before for the same ones."""
+        made = self._configured
+        if made is None or made[0] is not values or made[1] is not settings:
+            made = self._configured = (values, settings, self._configure(values, settings))
+        return made[2]
+
+    def _configure(self, values: Mapping[str, Value], settings: Settings) -> ImagesConfig:
         built_in = EngineConfig(
             name="builtin",
             options={
@@ -85,7 +94,7 @@ class Registry:
         """
         made = self._made.get(config.name, [])
         for engine in made:
-            if engine.config == config:
+            if engine.config is config or engine.config == config:
                 return engine
         engine = self.driver(config.name)(config, self.catalog)
         self._made[config.name] = [engine, *made[:1]]

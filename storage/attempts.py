@@ -8,6 +8,7 @@ Each attempt is kept as a row of its own, with what came of it.
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -15,16 +16,19 @@ import structlog
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Double,
+    bindparam,
+    delete,
     exists,
     func,
     insert,
-    null,
     or_,
     select,
     text,
     tuple_,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from darkroom.domain import Attempt, ImageRequest, Job, JobError, JobStatus, Usage
 from darkroom.errors import LeaseLost
@@ -42,13 +46,45 @@ HANDED_BACK = "handed_back"
 LEASE_LOST = "lease_lost"
 
 
+# The statements of every job are built once, because building one takes longer than running it.
+
+#: The fence of a held job, as `_fence` fills it in.
+HELD_ID = bindparam("held_id", type_=jobs.c.id.type)
+HELD_ATTEMPT = bindparam("held_attempt", type_=jobs.c.attempt.type)
+
+CLAIMED_ID = bindparam("claimed_id", type_=jobs.c.id.type)
+
+BEGIN_ATTEMPT = insert(attempts)
+END_ATTEMPT = (
+    update(attempts)
+    .where(attempts.c.job_id == HELD_ID, attempts.c.number == HELD_ATTEMPT)
+    .values(ended_at=epoch_now())
+)
+DROP_CLAIMS = delete(file_claims).where(
+    file_claims.c.job_id == HELD_ID, file_claims.c.attempt == HELD_ATTEMPT
+)
+
+
 class Attempts:
     """Workers' hold on jobs, and the record of it."""
 
     def __init__(self, database: Database, *conditions: ColumnElement[bool]) -> None:
         self._database = database
-        #: What must be true of a held job for a write to it, besides that it is held.
-        self._conditions = conditions
+        #: What must be true of a job for a write to it: it is held, and what else was named.
+        self._held = (
+            jobs.c.id == HELD_ID,
+            jobs.c.attempt == HELD_ATTEMPT,
+            STILL_OWNED,
+            *conditions,
+        )
+        self._note = update(jobs).where(*self._held).values(revision=jobs.c.revision + 1)
+        self._end = {
+            status: move(HELD_ID, status, *self._held)
+            .values(finished_at=epoch_now(), lease_until=None)
+            .returning(jobs.c.id)
+            for status in JobStatus
+            if status.is_finished
+        }
 
     def claim(
         self,
@@ -64,46 +100,24 @@ class Attempts:
 
         The returned job's `attempt` is the fencing token for every later write.
         """
-        is_due = or_(jobs.c.not_before.is_(None), jobs.c.not_before <= epoch_now())
-        rests = exists().where(
-            engine_health.c.engine == jobs.c.engine, engine_health.c.rests_until.is_not(None)
-        )
-        other = jobs.alias("other")
-        held = (
-            select(func.count())
-            .where(
-                text("other.status IN ('running', 'canceling')"), other.c.engine == jobs.c.engine
-            )
-            .select_from(other)
-            .correlate(jobs)
-            .scalar_subquery()
-        )
-        has_room = (or_(jobs.c.engine != engine, held < most) for engine, most in in_flight.items())
         with self._database.writing() as connection:
             hold(connection, jobs.c.engine, jobs.c.id == job_id, jobs.c.engine.in_(in_flight))
             row = connection.execute(
-                move(job_id, JobStatus.RUNNING, is_due, ~rests, *has_room)
-                .values(
-                    attempt=jobs.c.attempt + 1,
-                    worker=worker,
-                    lease_until=epoch_now() + lease_s,
-                    started_at=epoch_now(),
-                    not_before=None,
-                    progress=0.0,
-                )
-                .returning(jobs)
+                _claiming(tuple(in_flight.items())),
+                {"claimed_id": job_id, "worker": worker, "lasts_s": lease_s},
             ).one_or_none()
             if row is None:
                 return None
             connection.execute(
-                insert(attempts).values(
-                    job_id=row.id,
-                    number=row.attempt,
-                    engine=row.engine,
-                    model=row.model,
-                    worker=worker,
-                    started_at=row.started_at,
-                )
+                BEGIN_ATTEMPT,
+                {
+                    "job_id": row.id,
+                    "number": row.attempt,
+                    "engine": row.engine,
+                    "model": row.model,
+                    "worker": worker,
+                    "started_at": row.started_at,
+                },
             )
             return job_of(row)
 
@@ -168,15 +182,13 @@ class Attempts:
 
         Raises LeaseLost when the job is not ours any more.
         """
-        values: dict[str, Any] = {"revision": jobs.c.revision + 1}
+        values: dict[str, Any] = {}
         if progress is not None and not math.isnan(progress):
             values["progress"] = min(max(progress, 0.0), 1.0)
         if upstream_id is not None and _fits(upstream_id):
             values["upstream_id"] = upstream_id
         with self._database.writing() as connection:
-            changed = connection.execute(
-                update(jobs).where(*self._held(held)).values(values)
-            ).rowcount
+            changed = connection.execute(self._note, {**_fence(held), **values}).rowcount
         if not changed:
             raise LeaseLost(f"Job {held.id} is not owned by attempt {held.attempt} any more.")
 
@@ -193,21 +205,18 @@ class Attempts:
         Returns False, and changes nothing, when the job is not held by this attempt any more.
         """
         with self._database.writing() as connection:
+            told: dict[str, Any] = {"usage": asdict(usage)} if usage else {}
             finished = self._finish(
                 connection,
                 held,
                 JobStatus.SUCCEEDED,
                 progress=1.0,
                 warnings=list(warnings),
-                usage=asdict(usage) if usage else null(),
+                **told,
             )
             if finished:
                 insert_images(connection, held, pictures)
-                connection.execute(
-                    file_claims.delete().where(
-                        file_claims.c.job_id == held.id, file_claims.c.attempt == held.attempt
-                    )
-                )
+                connection.execute(DROP_CLAIMS, _fence(held))
         return finished
 
     def fail(self, held: Job, error: JobError) -> bool:
@@ -315,11 +324,7 @@ class Attempts:
         detail: str | None = None,
         **values: Any,
     ) -> bool:
-        row = connection.execute(
-            move(held.id, status, *self._held(held))
-            .values(finished_at=epoch_now(), lease_until=None, **values)
-            .returning(jobs.c.id)
-        ).one_or_none()
+        row = connection.execute(self._end[status], {**_fence(held), **values}).one_or_none()
         if row is None:
             return False
         _end_attempt(connection, held, outcome or status, detail)
@@ -336,7 +341,7 @@ class Attempts:
         **values: Any,
     ) -> bool:
         row = connection.execute(
-            move(held.id, JobStatus.QUEUED, *self._held(held))
+            move(HELD_ID, JobStatus.QUEUED, *self._held)
             .values(
                 lease_until=None,
                 worker=None,
@@ -344,20 +349,52 @@ class Attempts:
                 not_before=epoch_now() + delay_s if delay_s else None,
                 **values,
             )
-            .returning(jobs.c.id)
+            .returning(jobs.c.id),
+            _fence(held),
         ).one_or_none()
         if row is None:
             return False
         _end_attempt(connection, held, outcome, detail)
         return True
 
-    def _held(self, job: Job) -> tuple[ColumnElement[bool], ...]:
-        return (
-            jobs.c.id == job.id,
-            jobs.c.attempt == job.attempt,
-            jobs.c.status.in_(OWNED),
-            *self._conditions,
+
+def _fence(held: Job) -> dict[str, Any]:
+    return {"held_id": held.id, "held_attempt": held.attempt}
+
+
+@cache
+def _claiming(in_flight: tuple[tuple[str, int], ...]) -> ReturningUpdate[Any]:
+    """The UPDATE that takes a job which is due, whose engine does not rest and has room for it."""
+    is_due = or_(jobs.c.not_before.is_(None), jobs.c.not_before <= epoch_now())
+    rests = exists().where(
+        engine_health.c.engine == jobs.c.engine, engine_health.c.rests_until.is_not(None)
+    )
+    other = jobs.alias("other")
+    held = (
+        select(func.count())
+        .where(text("other.status IN ('running', 'canceling')"), other.c.engine == jobs.c.engine)
+        .select_from(other)
+        .correlate(jobs)
+        .scalar_subquery()
+    )
+    has_room = (or_(jobs.c.engine != engine, held < most) for engine, most in in_flight)
+    return (
+        move(
+            bindparam("claimed_id", type_=jobs.c.id.type),
+            JobStatus.RUNNING,
+            is_due,
+            ~rests,
+            *has_room,
         )
+        .values(
+            attempt=jobs.c.attempt + 1,
+            lease_until=epoch_now() + bindparam("lasts_s", type_=Double()),
+            started_at=epoch_now(),
+            not_before=None,
+            progress=0.0,
+        )
+        .returning(jobs)
+    )
 
 
 def _fits(upstream_id: str) -> bool:
@@ -368,8 +405,4 @@ def _fits(upstream_id: str) -> bool:
 
 
 def _end_attempt(connection: Connection, held: Job, outcome: str, detail: str | None) -> None:
-    connection.execute(
-        update(attempts)
-        .where(attempts.c.job_id == held.id, attempts.c.number == held.attempt)
-        .values(ended_at=epoch_now(), outcome=outcome, detail=detail)
-    )
+    connection.execute(END_ATTEMPT, {**_fence(held), "outcome": outcome, "detail": detail})

@@ -18,13 +18,17 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import zip_longest
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Double,
+    Insert,
+    Integer,
     and_,
+    bindparam,
     exists,
     func,
     literal_column,
@@ -37,7 +41,7 @@ from sqlalchemy import (
 )
 
 from darkroom.domain import JobStatus, Lane
-from storage.database import Database, epoch_now, upsert
+from storage.database import Database, epoch_now, upsert_for
 from storage.tables import attempts, engine_health, jobs, turns
 
 # The conditions of the partial indexes, to the letter: a bound parameter in the place of a constant
@@ -67,6 +71,60 @@ OWNERS = text(
     ORDER BY coalesce(turns.taken_at, 0), owners.id
     """
 )
+
+# Asked for every job; built once, because building a statement takes longer than running it.
+
+_FOR_ENGINE = jobs.c.engine == bindparam("engine", type_=jobs.c.engine.type)
+_IN_LANE = jobs.c.lane == bindparam("lane", type_=jobs.c.lane.type)
+
+#: Whether jobs wait, by lane, and whether the engine rests. Mostly the answer is no.
+LANES = select(
+    *(
+        exists().where(WAITING, _FOR_ENGINE, jobs.c.lane == int(lane)).label(f"lane_{lane:d}")
+        for lane in Lane
+    ),
+    exists()
+    .where(
+        engine_health.c.engine == bindparam("engine", type_=engine_health.c.engine.type),
+        engine_health.c.rests_until.is_not(None),
+    )
+    .label("rests"),
+)
+SENT_IN_LANE = select(func.count()).where(SENT, _FOR_ENGINE, _IN_LANE)
+OLDEST = (
+    select(jobs.c.id)
+    .where(
+        WAITING,
+        _FOR_ENGINE,
+        _IN_LANE,
+        jobs.c.owner_id == bindparam("owner", type_=jobs.c.owner_id.type),
+        or_(jobs.c.not_before.is_(None), jobs.c.not_before <= epoch_now()),
+    )
+    .order_by(jobs.c.created_at)
+    .limit(bindparam("most", type_=Integer()))
+)
+QUEUED_BY_OWNER = select(func.count()).select_from(
+    select(jobs.c.owner_id)
+    .where(QUEUED, jobs.c.owner_id == bindparam("owner"), jobs.c.batch_id.is_(None))
+    .limit(bindparam("most", type_=Integer()))
+    .subquery()
+)
+MARK = (
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("chosen", expanding=True)), WAITING)
+    .values(sent_at=epoch_now())
+    .returning(jobs.c.id, jobs.c.owner_id)
+)
+
+
+@cache
+def _taking_turn(dialect: str) -> Insert:
+    row = upsert_for(dialect, turns).values(
+        taken_at=epoch_now() + bindparam("later_s", type_=Double())
+    )
+    return row.on_conflict_do_update(
+        index_elements=[turns.c.owner_id], set_={"taken_at": row.excluded.taken_at}
+    )
 
 
 #: How often a batch goes first where an engine takes few jobs at once, as a share of all takes.
@@ -173,14 +231,8 @@ class Backlog:
 
         Those of batches do not count: `Batches.has_room_for` counts them.
         """
-        some = (
-            select(jobs.c.owner_id)
-            .where(QUEUED, jobs.c.owner_id == owner_id, jobs.c.batch_id.is_(None))
-            .limit(most)
-            .subquery()
-        )
         with self._database.reading() as connection:
-            queued = connection.scalar(select(func.count()).select_from(some)) or 0
+            queued = connection.scalar(QUEUED_BY_OWNER, {"owner": owner_id, "most": most}) or 0
         return queued + more <= most
 
     def unattended(self, known: Collection[str], *, for_s: float) -> Sequence[str]:
@@ -236,7 +288,8 @@ class Backlog:
         in_flight: int | None,
         connection: Connection,
     ) -> list[Next]:
-        if self._rests(connection, engine):
+        lanes = self._lanes(connection, engine)
+        if not lanes:
             return []
         chosen: list[Next] = []
         allowances = self._allowances(connection, running_limit)
@@ -246,6 +299,8 @@ class Backlog:
             # The lanes share the slots, and the first would leave the other none.
             places = {Lane.BATCH: 1, Lane.INTERACTIVE: slots}
         for lane, most in places.items():
+            if lane not in lanes:
+                continue
             room = min(self._room(connection, engine, lane, window), most, slots - len(chosen))
             if room <= 0:
                 continue
@@ -254,19 +309,13 @@ class Backlog:
                 chosen.append(Next(id=job_id, engine=engine, lane=lane))
         return chosen
 
-    def _rests(self, connection: Connection, engine: str) -> bool:
-        return bool(
-            connection.scalar(
-                select(func.count())
-                .select_from(engine_health)
-                .where(engine_health.c.engine == engine, engine_health.c.rests_until.is_not(None))
-            )
-        )
+    def _lanes(self, connection: Connection, engine: str) -> set[Lane]:
+        """The lanes in which jobs wait for an engine; none while it rests."""
+        row = connection.execute(LANES, {"engine": engine}).one()
+        return set() if row.rests else {lane for lane in Lane if row._mapping[f"lane_{lane:d}"]}
 
     def _room(self, connection: Connection, engine: str, lane: Lane, window: int) -> int:
-        sent = connection.scalar(
-            select(func.count()).where(SENT, jobs.c.engine == engine, jobs.c.lane == lane)
-        )
+        sent = connection.scalar(SENT_IN_LANE, {"engine": engine, "lane": lane})
         # A batch is topped up by half a window at a time; one by one would cost a look per job.
         if lane is Lane.BATCH and sent and sent > window // 2:
             return 0
@@ -315,40 +364,18 @@ class Backlog:
     def _oldest(
         self, connection: Connection, engine: str, lane: Lane, owner: str, limit: int
     ) -> list[str]:
-        return list(
-            connection.scalars(
-                select(jobs.c.id)
-                .where(
-                    WAITING,
-                    jobs.c.engine == engine,
-                    jobs.c.lane == lane,
-                    jobs.c.owner_id == owner,
-                    or_(jobs.c.not_before.is_(None), jobs.c.not_before <= epoch_now()),
-                )
-                .order_by(jobs.c.created_at)
-                .limit(limit)
-            )
-        )
+        asked = {"engine": engine, "lane": lane, "owner": owner, "most": limit}
+        return list(connection.scalars(OLDEST, asked))
 
     def _mark(self, connection: Connection, chosen: Sequence[Next]) -> Sequence[Next]:
-        rows = connection.execute(
-            update(jobs)
-            .where(jobs.c.id.in_([each.id for each in chosen]), WAITING)
-            .values(sent_at=epoch_now())
-            .returning(jobs.c.id, jobs.c.owner_id)
-        ).all()
+        rows = connection.execute(MARK, {"chosen": [each.id for each in chosen]}).all()
         marked = {row.id: row.owner_id for row in rows}
         taken = [each for each in chosen if each.id in marked]
         last_turn = {marked[each.id]: place for place, each in enumerate(taken)}
         for owner_id, place in sorted(last_turn.items()):
             # A hair later for each place, so that the next round keeps this one's order.
-            row = upsert(connection, turns).values(
-                owner_id=owner_id, taken_at=epoch_now() + place * 1e-6
-            )
             connection.execute(
-                row.on_conflict_do_update(
-                    index_elements=[turns.c.owner_id],
-                    set_={"taken_at": row.excluded.taken_at},
-                )
+                _taking_turn(connection.dialect.name),
+                {"owner_id": owner_id, "later_s": place * 1e-6},
             )
         return taken

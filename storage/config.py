@@ -1,6 +1,7 @@
 """The configuration an admin changed: flat names and values, over the environment's defaults."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import orjson
 from sqlalchemy import select
@@ -10,6 +11,8 @@ from darkroom.secrets import SecretBox
 from storage.database import Database, epoch_now, upsert
 from storage.tables import config
 
+STORED = select(config.c.name, config.c.value)
+
 
 class Config:
     """Values by the flat names of `darkroom.configuration.FIELDS`."""
@@ -18,12 +21,21 @@ class Config:
         self._database = database
         self._box = box
         self._defaults = {each.name: each.default for each in FIELDS} | dict(defaults)
+        #: What was stored when it was last read, and what that came to.
+        self._read: tuple[dict[str, str], Mapping[str, Value]] | None = None
 
-    def values(self) -> dict[str, Value]:
-        """Every value as it holds now, secrets in plain text."""
+    def values(self) -> Mapping[str, Value]:
+        """Every value as it holds now, secrets in plain text. The same object as before when
+        nothing has changed since."""
         with self._database.reading() as connection:
-            stored = {row.name: row.value for row in connection.execute(select(config))}
-        return self._defaults | {
+            stored: dict[str, str] = {row.name: row.value for row in connection.execute(STORED)}
+        read = self._read
+        if read is None or read[0] != stored:
+            read = self._read = (stored, MappingProxyType(self._defaults | self._opened(stored)))
+        return read[1]
+
+    def _opened(self, stored: Mapping[str, str]) -> dict[str, Value]:
+        return {
             name: orjson.loads(self._unseal(name, text))
             for name, text in stored.items()
             if name in FIELDS_BY_NAME

@@ -5,11 +5,12 @@ jobs, and documents.
 """
 
 import hashlib
+from functools import cache
 from typing import IO, BinaryIO
 
-from sqlalchemy import Connection, delete, exists, or_, select
+from sqlalchemy import Connection, Insert, delete, exists, or_, select
 
-from storage.database import epoch_now, upsert
+from storage.database import epoch_now, upsert_for
 from storage.files import Files
 from storage.tables import documents, file_claims, files, images, job_inputs
 
@@ -45,10 +46,7 @@ class Contents:
 
         Nobody else can name or remove the file before.
         """
-        row = upsert(connection, files).values(key=key, created_at=epoch_now())
-        connection.execute(
-            row.on_conflict_do_update(index_elements=[files.c.key], set_={"key": row.excluded.key})
-        )
+        connection.execute(_locking(connection.dialect.name), {"key": key})
 
     def remove_unused(self, connection: Connection, key: str) -> None:
         """Delete a file that no row names.
@@ -74,6 +72,12 @@ class Contents:
         for width in THUMBNAIL_WIDTHS:
             self._files.delete(thumbnail_path(key, width))
         self._files.delete(_path(key))
+
+
+@cache
+def _locking(dialect: str) -> Insert:
+    row = upsert_for(dialect, files).values(created_at=epoch_now())
+    return row.on_conflict_do_update(index_elements=[files.c.key], set_={"key": row.excluded.key})
 
 
 def thumbnail_path(key: str, width: int) -> str:

@@ -3,12 +3,16 @@
 SQLite runs in WAL mode with full syncs, so that an accepted job survives a power cut. Its write
 transactions start with `BEGIN IMMEDIATE`, because one that starts reading and then writes cannot
 wait for another writer: it fails with "database is locked" at once. Writers of one process queue
-on a lock, which does not poll; those of other processes wait on the busy time-out.
+on a lock, which does not poll; those of other processes ask again after a nap of less than a
+millisecond at first, because SQLite's own naps grow to a tenth of a second.
 """
 
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import orjson
@@ -36,6 +40,11 @@ from darkroom.errors import SettingsError, Unavailable
 #: How long a connection is waited for, and how long SQLite waits for another process's write,
 #: in seconds.
 PATIENCE_S = 10.0
+
+#: How long a writer sleeps before it asks again whether another process has written, at first and
+#: at most, in seconds.
+FIRST_NAP_S = 0.0002
+LONGEST_NAP_S = 0.005
 
 AWAY = "The database does not answer at the moment. Try again in a few seconds."
 
@@ -89,7 +98,7 @@ class Database:
         self._reading = {} if is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         if is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
-            event.listen(self.engine, "begin", _begin_sqlite)
+            event.listen(self.engine, "begin", partial(_begin_sqlite, patience_s))
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -158,9 +167,12 @@ def hold(
 
 def upsert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """An INSERT that can say what to do when the row is there already."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
+    return upsert_for(connection.dialect.name, table)
+
+
+def upsert_for(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """The same, for a statement that is built once."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 @contextmanager
@@ -186,6 +198,30 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    if connection.get_execution_options().get("is_write"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin_sqlite(patience_s: float, connection: Connection) -> None:
+    """Raises Unavailable when another process writes for too long."""
+    if not connection.get_execution_options().get("is_write"):
+        return
+    driver: Any = connection.connection.driver_connection
+    give_up_at = time.monotonic() + patience_s
+    nap_s = FIRST_NAP_S
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        while not _has_begun(driver):
+            if time.monotonic() > give_up_at:
+                raise Unavailable(AWAY)
+            time.sleep(nap_s)
+            nap_s = min(nap_s * 1.5, LONGEST_NAP_S)
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={1000 * patience_s:.0f}")
+
+
+def _has_begun(driver: sqlite3.Connection) -> bool:
+    """Begin to write; False when another process does."""
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return False
+        raise Unavailable(AWAY) from error
+    return True

@@ -7,16 +7,17 @@ the same bytes never takes it away, and a worker that lost its job leaves nothin
 
 import io
 from collections.abc import Sequence
+from functools import cache
 from typing import BinaryIO
 
 import structlog
 from PIL import Image
-from sqlalchemy import delete, or_, select
+from sqlalchemy import Insert, delete, or_, select
 
 from darkroom.domain import GeneratedImage, Job, JobStatus, StoredImage
 from darkroom.errors import FileStoreUnavailable
 from storage.contents import THUMBNAIL_WIDTHS, Contents, key_of, thumbnail_path
-from storage.database import Database, upsert
+from storage.database import Database, upsert_for
 from storage.files import Files
 from storage.images import KeptPicture
 from storage.inspection import inspect
@@ -137,10 +138,10 @@ class Gallery:
         with self._database.writing() as connection:
             for key in sorted(keys):
                 self._contents.lock(connection, key)
-                claim = upsert(connection, file_claims).values(
-                    file_key=key, job_id=held.id, attempt=held.attempt
+                connection.execute(
+                    _claiming(connection.dialect.name),
+                    {"file_key": key, "job_id": held.id, "attempt": held.attempt},
                 )
-                connection.execute(claim.on_conflict_do_nothing())
 
     def _release(self, job_id: str, attempt: int, keys: set[str]) -> None:
         mine = (file_claims.c.job_id == job_id, file_claims.c.attempt == attempt)
@@ -158,6 +159,11 @@ class Gallery:
             if connection.scalar(row) is None:
                 # The picture was deleted meanwhile, and its thumbnails before this one came.
                 self._files.delete(path)
+
+
+@cache
+def _claiming(dialect: str) -> Insert:
+    return upsert_for(dialect, file_claims).on_conflict_do_nothing()
 
 
 def _preview_path(job_id: str) -> str:

@@ -20,6 +20,8 @@ FAILURES_TO_REST = 3
 FIRST_REST_S = 5.0
 LONGEST_REST_S = 300.0
 
+AILING = select(engine_health).order_by(engine_health.c.engine)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ailment:
@@ -48,7 +50,7 @@ class Health:
     def ailments(self) -> Mapping[str, Ailment]:
         """Every engine that failed since it last worked, by name."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(engine_health).order_by(engine_health.c.engine))
+            rows = connection.execute(AILING)
             return {row.engine: Ailment(**row._mapping) for row in rows}
 
     def rests(self, engine: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Row, insert, select, tuple_
+from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_
 
 from darkroom.domain import Job, StoredImage
 from darkroom.errors import NotFound
@@ -18,6 +18,15 @@ log = structlog.get_logger(__name__)
 
 #: The largest seed that a database keeps.
 LARGEST_SEED = 2**63 - 1
+
+# Built once, because building a statement takes longer than running it.
+FIND = select(images).where(images.c.id == bindparam("image_id"))
+OF_JOBS = (
+    select(images)
+    .where(images.c.job_id.in_(bindparam("job_ids", expanding=True)))
+    .order_by(images.c.position)
+)
+ADD = insert(images).values(created_at=epoch_now())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +47,9 @@ class Images:
 
     def get(self, image_id: str, *, owner_id: str | None = None) -> StoredImage:
         """One image, of that owner if one is named. Raises NotFound."""
-        query = select(images).where(images.c.id == image_id)
-        if owner_id is not None:
-            query = query.where(images.c.owner_id == owner_id)
         with self._database.reading() as connection:
-            row = connection.execute(query).one_or_none()
-        if row is None:
+            row = connection.execute(FIND, {"image_id": image_id}).one_or_none()
+        if row is None or owner_id not in (None, row.owner_id):
             raise NotFound(f"There is no file {image_id!r}.")
         return image_of(row)
 
@@ -55,9 +61,7 @@ class Images:
         """The images of a few hundred jobs at most, by job, in the order they were drawn."""
         found: dict[str, list[StoredImage]] = {job_id: [] for job_id in job_ids}
         with self._database.reading() as connection:
-            for row in connection.execute(
-                select(images).where(images.c.job_id.in_(found)).order_by(images.c.position)
-            ):
+            for row in connection.execute(OF_JOBS, {"job_ids": list(found)}):
                 found[row.job_id].append(image_of(row))
         return found
 
@@ -93,24 +97,22 @@ class Images:
 def insert_images(connection: Connection, job: Job, pictures: Sequence[KeptPicture]) -> None:
     """Add a job's images, inside the transaction that finishes it."""
     for position, kept in enumerate(pictures):
-        connection.execute(
-            insert(images).values(
-                id=str(uuid.uuid4()),
-                job_id=job.id,
-                owner_id=job.owner_id,
-                position=position,
-                file_key=kept.file_key,
-                content_type=kept.picture.content_type,
-                width=kept.picture.width,
-                height=kept.picture.height,
-                size_bytes=kept.picture.size_bytes,
-                seed=_as_kept(kept.seed),
-                revised_prompt=kept.revised_prompt,
-                chat_id=job.metadata.get("chat_id"),
-                message_id=job.metadata.get("message_id"),
-                created_at=epoch_now(),
-            )
-        )
+        row = {
+            "id": str(uuid.uuid4()),
+            "job_id": job.id,
+            "owner_id": job.owner_id,
+            "position": position,
+            "file_key": kept.file_key,
+            "content_type": kept.picture.content_type,
+            "width": kept.picture.width,
+            "height": kept.picture.height,
+            "size_bytes": kept.picture.size_bytes,
+            "seed": _as_kept(kept.seed),
+            "revised_prompt": kept.revised_prompt,
+            "chat_id": job.metadata.get("chat_id"),
+            "message_id": job.metadata.get("message_id"),
+        }
+        connection.execute(ADD, row)
 
 
 def _as_kept(seed: int | None) -> int | None:

@@ -5,9 +5,8 @@ changes nothing.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
-from sqlalchemy import ColumnElement, literal_column, update
+from sqlalchemy import BindParameter, ColumnElement, Update, literal_column, or_, update
 
 from darkroom.domain import JobStatus, states_before
 from storage.tables import jobs
@@ -22,11 +21,14 @@ STILL_OWNED: ColumnElement[bool] = literal_column("jobs.status IN ('running', 'c
 CHUNK = 500
 
 
-def move(job_id: str, to: JobStatus, *conditions: ColumnElement[bool]) -> Any:
+def move(
+    job_id: str | BindParameter[str], to: JobStatus, *conditions: ColumnElement[bool]
+) -> Update:
     """The UPDATE that changes a job's state; it touches no row where that is not allowed."""
+    is_allowed = or_(*(jobs.c.status == each for each in sorted(states_before(to))))
     return (
         update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.status.in_(sorted(states_before(to))), *conditions)
+        .where(jobs.c.id == job_id, is_allowed, *conditions)
         .values(status=to, revision=jobs.c.revision + 1)
     )
 

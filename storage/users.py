@@ -14,7 +14,7 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
-from sqlalchemy import Row, delete, func, insert, or_, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from darkroom.domain import ApiKey, Role, User
@@ -29,6 +29,14 @@ NOTE_USE_EVERY_S = 60
 
 #: How many passwords are hashed at once: each takes 64 MiB, and anybody may sign in.
 HASHING = threading.BoundedSemaphore(4)
+
+# Asked for every call; built once, because building a statement takes longer than running it.
+OF_KEY = (
+    select(users, api_keys.c.last_used_at, epoch_now().label("now"))
+    .join(api_keys, api_keys.c.user_id == users.c.id)
+    .where(api_keys.c.key_hash == bindparam("digest"), users.c.active)
+)
+ACTIVE = select(users).where(users.c.id == bindparam("the_user"), users.c.active)
 
 
 class Users:
@@ -132,20 +140,14 @@ class Users:
     def by_id(self, user_id: str) -> User | None:
         """The active account with this id."""
         with self._database.reading() as connection:
-            row = connection.execute(
-                select(users).where(users.c.id == user_id, users.c.active)
-            ).one_or_none()
+            row = connection.execute(ACTIVE, {"the_user": user_id}).one_or_none()
         return _user(row) if row is not None else None
 
     def by_key(self, key: str) -> User | None:
         """The active account this API key belongs to."""
         digest = _digest(key)
         with self._database.reading() as connection:
-            row = connection.execute(
-                select(users, api_keys.c.last_used_at, epoch_now().label("now"))
-                .join(api_keys, api_keys.c.user_id == users.c.id)
-                .where(api_keys.c.key_hash == digest, users.c.active)
-            ).one_or_none()
+            row = connection.execute(OF_KEY, {"digest": digest}).one_or_none()
         if row is None:
             return None
         if row.last_used_at is None or row.last_used_at < row.now - NOTE_USE_EVERY_S:

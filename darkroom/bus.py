@@ -90,6 +90,12 @@ def connect(settings: Settings) -> "redis.Redis":
     )
 
 
+def now(client: "redis.Redis") -> float:
+    """Unix time by the broker's clock. Raises redis.RedisError."""
+    seconds, microseconds = client.time()
+    return float(seconds) + float(microseconds) / 1e6
+
+
 def announce_finished(client: "redis.Redis", job_id: str) -> None:
     """Wake whoever waits for the job. Call it after the row is committed.
 

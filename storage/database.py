@@ -148,6 +148,11 @@ class Database:
         with self.reading() as connection:
             connection.execute(text("SELECT 1"))
 
+    def now(self) -> float:
+        """Unix time by the database's clock. Raises Unavailable."""
+        with self.reading() as connection:
+            return connection.scalars(select(epoch_now())).one()
+
     def close(self) -> None:
         self.engine.dispose()
 

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import os
+import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,6 +116,20 @@ class Files:
         """Every key in the store, sorted."""
         with _translated():
             return sorted(meta["path"] for batch in obstore.list(self._store) for meta in batch)
+
+    def rehearse(self) -> None:
+        """Keep, read and delete a small file. Raises FileStoreUnavailable."""
+        key, data = f"rehearsal-{uuid.uuid4()}", b"a file that is kept for a moment"
+        self.put(key, data)
+        try:
+            if self.read(key) != data:
+                raise FileStoreUnavailable("The file store did not return what was kept in it.")
+        finally:
+            self.delete(key)
+
+    def free_bytes(self) -> int | None:
+        """Room left on the disk of a local folder; None for an object store."""
+        return None if self._folder is None else shutil.disk_usage(self._folder).free
 
     def check(self) -> None:
         """Raises FileStoreUnavailable when nothing can be kept."""

@@ -1,6 +1,8 @@
 """Commands that run and look after a Darkroom on this machine."""
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -67,19 +69,24 @@ def show_settings() -> None:
 
 
 @click.command("doctor")
-def see_doctor() -> None:
+@click.option("--json", "wants_json", is_flag=True, help="Print the result as JSON.")
+def see_doctor(*, wants_json: bool) -> None:
     """Say what works, and what is wrong and how to put it right.
 
-    Looks at the database, the file store, the broker and every enabled engine, at no cost. The
-    status is 1 when something failed.
+    Looks at this machine, the database, the file store, the broker, the workers, the clocks and
+    every enabled engine, at no cost. The status is 1 when something failed; a warning is not yet a
+    failure.
     """
-    from darkroom.doctor import examine
+    from darkroom.doctor import Grade, examine
 
-    is_well = True
+    found = []
     for each in examine(start()):
-        click.echo(str(each))
-        is_well = is_well and each.is_well
-    if not is_well:
+        found.append(each)
+        if not wants_json:
+            click.echo(str(each))
+    if wants_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=2))
+    if any(each.grade is Grade.FAILED for each in found):
         sys.exit(1)
 
 

@@ -79,6 +79,7 @@ for each in (
     service.migrate,
     service.show_settings,
     service.see_doctor,
+    service.back_up,
     service.prune_pictures,
     service.show_demo,
     users.user,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -152,6 +153,11 @@ class Database:
         """Unix time by the database's clock. Raises Unavailable."""
         with self.reading() as connection:
             return connection.scalars(select(epoch_now())).one()
+
+    def copy_to(self, path: Path) -> None:
+        """Write a SQLite database as it is at this moment to a new file. Raises Unavailable."""
+        with self.reading() as connection:
+            connection.exec_driver_sql("VACUUM INTO ?", (str(path),))
 
     def close(self) -> None:
         self.engine.dispose()

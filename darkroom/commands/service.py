@@ -90,6 +90,19 @@ def see_doctor(*, wants_json: bool) -> None:
         sys.exit(1)
 
 
+@click.command("backup")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def back_up(folder: Path) -> None:
+    """Copy the data folder to FOLDER, while it is in use.
+
+    The copy is a data folder itself: start it with DARKROOM_DATA_DIR, or put it in place of a lost
+    one. Doing it again copies only what is new.
+    """
+    from darkroom.backup import back_up
+
+    back_up(start(), folder, click.echo)
+
+
 @click.command("prune")
 @click.option("--days", type=click.FloatRange(min=0), help="Delete pictures older than this.")
 @click.option(

@@ -27,7 +27,12 @@ def list_models(asked: str | None, services: Services) -> tuple[list[dict[str, A
         for operation, view in zip(Operation, views, strict=True)
     }
     listings = services.registry.listings
-    engines = {id(each): each for found in used.values() for each in found}.values()
+    engines = {
+        id(server): server
+        for operation, view in zip(Operation, views, strict=True)
+        for each in used[operation]
+        for server in view.servers[each.config.name]
+    }.values()
     listings.refresh(engines)
     can = {
         operation: {model.full_id: model for each in used[operation] for model in view.offers(each)}

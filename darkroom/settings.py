@@ -18,6 +18,7 @@ from environs import EnvError, FileAwareEnv
 from darkroom import configuration
 from darkroom.domain import Size
 from darkroom.errors import SettingsError
+from darkroom.pools import read_servers
 
 PREFIX = "DARKROOM_"
 
@@ -128,6 +129,9 @@ class Settings:
         None, "How much of a user's newest pictures is kept, in MiB. Default: all."
     )
     worker_concurrency: int = _variable(16, "Jobs one worker process runs at once.", least=1)
+    worker_engines: tuple[str, ...] = _variable(
+        (), "Engines whose jobs a worker takes, separated by commas. Default: all."
+    )
     api_processes: int = _variable(1, "API processes that `darkroom serve` runs.", least=1)
     api_threads: int = _variable(
         512,
@@ -389,6 +393,10 @@ def _read_default(env: FileAwareEnv, entry: configuration.Field) -> Any:
                     return _of_type(dict, env.json(name))
                 case "list":
                     return _of_type(list, env.json(name))
+                case "servers":
+                    servers = _of_type(list, env.json(name))
+                    read_servers(servers)
+                    return servers
                 case "text":
                     value = env.str(name)
                     if entry.name.endswith("_SIZE") and value != "auto":

@@ -116,6 +116,7 @@ def verify(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "engine": each.engine,
+            "server": each.server,
             "operations": each.operations,
             "configuration": each.configuration,
             "ok": each.is_usable,

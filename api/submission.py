@@ -138,9 +138,9 @@ def send_next(engine: str, services: Services) -> None:
             each.id
             for each in backlog.take(
                 engine,
-                window=services.window(),
+                window=services.staff().window(engine),
                 running_limit=services.settings.max_running_per_user,
-                in_flight=services.registry.in_flight(engine),
+                pool=services.pools().whole(engine),
             )
             if not services.queue.send(each)
         ]

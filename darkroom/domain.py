@@ -264,6 +264,10 @@ class Job(NewJob):
     lease_until: float | None
     #: The engine's own id for the run, where it gives one.
     upstream_id: str | None
+    #: Which server of the engine it was given to last; None where the engine has no list of them.
+    server: str | None = None
+    #: Servers that could not draw it since it last waited.
+    avoided: tuple[str, ...] = ()
     #: Share done, 0.0 to 1.0.
     progress: float
     error: JobError | None
@@ -286,6 +290,8 @@ class Attempt:
     engine: str
     model: str
     worker: str
+    #: Which server of the engine it was given to; None where the engine has no list of them.
+    server: str | None = None
     started_at: float
     ended_at: float | None
     #: `succeeded`, `canceled`, `handed_back`, `lease_lost`, or the code of an error; None while

@@ -41,7 +41,9 @@ from sqlalchemy import (
 )
 
 from darkroom.domain import JobStatus, Lane
+from darkroom.pools import Place, Pool, single
 from storage.database import Database, epoch_now, upsert_for
+from storage.placing import loads, well_places, with_room
 from storage.tables import attempts, engine_health, jobs, turns
 
 # The conditions of the partial indexes, to the letter: a bound parameter in the place of a constant
@@ -92,7 +94,7 @@ LANES = select(
 )
 SENT_IN_LANE = select(func.count()).where(SENT, _FOR_ENGINE, _IN_LANE)
 OLDEST = (
-    select(jobs.c.id)
+    select(jobs.c.id, jobs.c.model)
     .where(
         WAITING,
         _FOR_ENGINE,
@@ -127,6 +129,9 @@ def _taking_turn(dialect: str) -> Insert:
     )
 
 
+#: How many of an owner's jobs are looked through for one that a free server can draw.
+LOOKED_THROUGH = 300
+
 #: How often a batch goes first where an engine takes few jobs at once, as a share of all takes.
 BATCH_SHARE = 1 / 8
 
@@ -152,20 +157,21 @@ class Backlog:
         *,
         window: int,
         running_limit: int | None = None,
-        in_flight: int | None = None,
+        pool: Pool | None = None,
     ) -> Sequence[Next]:
         """Mark the next jobs of one engine as sent and return them, in order; send them now.
 
         Each lane may have `window` sent jobs. An owner with `running_limit` jobs running or sent
-        is passed over, and an engine gets no more than make up `in_flight` with those it has. One
-        that rests gets none.
+        is passed over. The engine's servers that do not rest get no more than make up their limits
+        with those they have; where all rest there is nothing to take.
         """
-        choose = partial(self._next, engine, window, running_limit, in_flight)
+        pool = pool or single(engine)
+        choose = partial(self._next, pool, window, running_limit)
         with self._database.reading() as connection:
             chosen = choose(connection)
         if not chosen:
             return []
-        if running_limit is None and in_flight is None:
+        if running_limit is None and not pool.is_limited:
             with self._database.writing() as connection:
                 return self._mark(connection, chosen)
         # Two who count at the same moment would both find room for the last one.
@@ -281,21 +287,20 @@ class Backlog:
             ).rowcount
 
     def _next(
-        self,
-        engine: str,
-        window: int,
-        running_limit: int | None,
-        in_flight: int | None,
-        connection: Connection,
+        self, pool: Pool, window: int, running_limit: int | None, connection: Connection
     ) -> list[Next]:
-        lanes = self._lanes(connection, engine)
+        engine, chosen = pool.engine, list[Next]()
+        waiting = connection.execute(LANES, {"engine": engine}).one()
+        lanes = {lane for lane in Lane if waiting._mapping[f"lane_{lane:d}"]}
         if not lanes:
             return []
-        chosen: list[Next] = []
+        well = well_places(connection, pool, engine_rests=waiting.rests)
+        if not well:
+            return []
         allowances = self._allowances(connection, running_limit)
-        slots = self._slots(connection, engine, in_flight)
+        slots, closed = self._slots(connection, pool, well)
         places = dict.fromkeys(Lane, slots)
-        if in_flight is not None and random.random() < BATCH_SHARE:  # noqa: S311 - guards nothing
+        if pool.is_limited and random.random() < BATCH_SHARE:  # noqa: S311 - guards nothing
             # The lanes share the slots, and the first would leave the other none.
             places = {Lane.BATCH: 1, Lane.INTERACTIVE: slots}
         for lane, most in places.items():
@@ -304,15 +309,12 @@ class Backlog:
             room = min(self._room(connection, engine, lane, window), most, slots - len(chosen))
             if room <= 0:
                 continue
-            for owner_id, job_id in self._choose(connection, engine, lane, room, allowances):
+            for owner_id, job_id in self._choose(
+                connection, engine, lane, room, allowances, closed
+            ):
                 allowances[owner_id] -= 1
                 chosen.append(Next(id=job_id, engine=engine, lane=lane))
         return chosen
-
-    def _lanes(self, connection: Connection, engine: str) -> set[Lane]:
-        """The lanes in which jobs wait for an engine; none while it rests."""
-        row = connection.execute(LANES, {"engine": engine}).one()
-        return set() if row.rests else {lane for lane in Lane if row._mapping[f"lane_{lane:d}"]}
 
     def _room(self, connection: Connection, engine: str, lane: Lane, window: int) -> int:
         sent = connection.scalar(SENT_IN_LANE, {"engine": engine, "lane": lane})
@@ -321,12 +323,20 @@ class Backlog:
             return 0
         return window - (sent or 0)
 
-    def _slots(self, connection: Connection, engine: str, limit: int | None) -> int:
-        """How many more jobs of an engine may run or be sent."""
-        if limit is None:
-            return sys.maxsize
-        held = (select(func.count()).where(each, jobs.c.engine == engine) for each in (OWNED, SENT))
-        return limit - sum(connection.scalar(each) or 0 for each in held)
+    def _slots(
+        self, connection: Connection, pool: Pool, well: Sequence[Place]
+    ) -> tuple[int, frozenset[str]]:
+        """How many more jobs of an engine may run or be sent, and of which models none."""
+        if not pool.is_limited:
+            return sys.maxsize, pool.closed_models(well)
+        held = loads(connection, pool.engine)
+        free = with_room(well, held)
+        closed = pool.closed_models(free)
+        if any(each.limit is None for each in free):
+            return sys.maxsize, closed
+        room = sum((each.limit or 0) - held[each.server] for each in free)
+        sent = connection.scalar(select(func.count()).where(SENT, jobs.c.engine == pool.engine))
+        return room - (sent or 0), closed
 
     def _choose(
         self,
@@ -335,6 +345,7 @@ class Backlog:
         lane: Lane,
         room: int,
         allowances: Mapping[str, int],
+        closed: frozenset[str],
     ) -> Sequence[tuple[str, str]]:
         """Owner and id of one job of each owner in turn, those served least recently first."""
         queues: list[list[tuple[str, str]]] = []
@@ -343,7 +354,7 @@ class Backlog:
                 break
             limit = min(room, allowances[owner])
             # None of an owner's jobs may be due: that must not keep the others waiting.
-            if limit > 0 and (ids := self._oldest(connection, engine, lane, owner, limit)):
+            if limit > 0 and (ids := self._oldest(connection, engine, lane, owner, limit, closed)):
                 queues.append([(owner, each) for each in ids])
         rounds = zip_longest(*queues)
         return [each for turn in rounds for each in turn if each is not None][:room]
@@ -362,10 +373,20 @@ class Backlog:
         return defaultdict(lambda: limit, {row.owner_id: limit - row.held for row in rows})
 
     def _oldest(
-        self, connection: Connection, engine: str, lane: Lane, owner: str, limit: int
+        self,
+        connection: Connection,
+        engine: str,
+        lane: Lane,
+        owner: str,
+        limit: int,
+        closed: frozenset[str],
     ) -> list[str]:
         asked = {"engine": engine, "lane": lane, "owner": owner, "most": limit}
-        return list(connection.scalars(OLDEST, asked))
+        if not closed:
+            return [row.id for row in connection.execute(OLDEST, asked)]
+        # Of so many and no more: all of an owner's jobs may be of models whose servers are full.
+        some = connection.execute(OLDEST, asked | {"most": max(limit, LOOKED_THROUGH)})
+        return [row.id for row in some if row.model not in closed][:limit]
 
     def _mark(self, connection: Connection, chosen: Sequence[Next]) -> Sequence[Next]:
         rows = connection.execute(MARK, {"chosen": [each.id for each in chosen]}).all()

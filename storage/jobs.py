@@ -147,6 +147,8 @@ class Jobs:
                         request=request_to_json(request),
                         warnings=[*job.warnings, warning],
                         upstream_id=None,
+                        server=None,
+                        avoided=None,
                         sent_at=None,
                         not_before=None,
                         revision=jobs.c.revision + 1,

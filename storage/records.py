@@ -76,6 +76,8 @@ def job_of(row: Row[Any]) -> Job:
         worker=row.worker,
         lease_until=row.lease_until,
         upstream_id=row.upstream_id,
+        server=row.server,
+        avoided=tuple(row.avoided or ()),
         progress=float(row.progress),
         error=JobError(**row.error) if row.error else None,
         usage=Usage(**row.usage) if row.usage else None,

@@ -34,6 +34,9 @@ metadata = MetaData(
 #: Longest id of a run upstream that is kept, in characters.
 LONGEST_UPSTREAM_ID = 200
 
+#: Longest name of a server, in characters.
+LONGEST_SERVER = 40
+
 #: Longest name of a document that is kept, in characters.
 LONGEST_FILENAME = 255
 
@@ -122,6 +125,10 @@ jobs = Table(
     Column("worker", String(200)),
     Column("lease_until", Double),
     Column("upstream_id", String(LONGEST_UPSTREAM_ID)),
+    #: Which server of its engine it was given to last; NULL where there is no list of them.
+    Column("server", String(LONGEST_SERVER)),
+    #: A list of servers that could not draw it since it last waited.
+    Column("avoided", JSON(none_as_null=True)),
     Column("progress", Double, nullable=False),
     Column("error", EngineJSON),
     Column("usage", JSON),
@@ -178,6 +185,7 @@ attempts = Table(
     Column("engine", String(64), nullable=False),
     Column("model", String(200), nullable=False),
     Column("worker", String(200), nullable=False),
+    Column("server", String(LONGEST_SERVER)),
     Column("started_at", Double, nullable=False),
     Column("ended_at", Double),
     Column("outcome", String(32)),
@@ -194,7 +202,16 @@ turns = Table(
     Column("taken_at", Double, nullable=False),
 )
 
-#: Engines that failed since they last worked.
+#: When each server of an engine that has several was last given a job.
+server_turns = Table(
+    "server_turns",
+    metadata,
+    Column("engine", String(64), primary_key=True),
+    Column("server", String(LONGEST_SERVER), primary_key=True),
+    Column("taken_at", Double, nullable=False),
+)
+
+#: Engines that failed since they last worked, or single servers of them as `engine/server`.
 engine_health = Table(
     "engine_health",
     metadata,

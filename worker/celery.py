@@ -7,6 +7,7 @@ worker` finds `app` here by convention.
 
 import sys
 import warnings
+from dataclasses import replace
 from typing import Any
 
 from celery import Celery, signals
@@ -14,7 +15,7 @@ from celery.exceptions import SecurityWarning
 from kombu import Queue
 
 from darkroom import bus, logs
-from darkroom.errors import DarkroomError
+from darkroom.errors import DarkroomError, SettingsError
 from darkroom.settings import Settings, load_settings
 from engines.registry import installed_engines
 from worker.broker_loss import survive_broker_loss
@@ -23,7 +24,17 @@ from worker.tasks import register, send
 
 
 def make_celery(settings: Settings) -> Celery:
-    """The application, configured from our settings alone. Opens nothing yet."""
+    """The application, configured from our settings alone. Opens nothing yet.
+
+    Raises SettingsError when it is to serve an engine that has no driver.
+    """
+    unknown = sorted(set(settings.worker_engines) - set(installed_engines()))
+    if unknown:
+        raise SettingsError(
+            f"A worker cannot serve {', '.join(map(repr, unknown))}: no such engine is installed;"
+            f" there are {', '.join(installed_engines())}. Correct --engine or"
+            " DARKROOM_WORKER_ENGINES."
+        )
     app = Celery("darkroom", broker=bus.celery_url(settings), set_as_current=False)
     app.conf.update(
         result_backend=None,
@@ -95,10 +106,14 @@ def _attach(app: Celery, settings: Settings) -> None:
             raise RuntimeError("a job came before the worker was started")
         process.run_job(job_id)
 
-    def start(**_: Any) -> None:
+    def start(sender: Any, **_: Any) -> None:
         nonlocal process
+        # Celery's own command line can say otherwise than our settings.
+        own = replace(settings, worker_concurrency=int(sender.concurrency))
         try:
-            process = WorkerProcess(settings, lambda job: send(app, job))
+            process = WorkerProcess(
+                own, lambda job: send(app, job), engines=_chosen_engines(app, settings)
+            )
         except DarkroomError as error:
             # Celery keeps all other exceptions of its signals to itself.
             raise SystemExit(f"Error: {error.detail}") from error
@@ -126,6 +141,20 @@ def _attach(app: Celery, settings: Settings) -> None:
     signals.worker_ready.connect(announce, weak=False)
     signals.worker_shutting_down.connect(wind_down, weak=False)
     signals.worker_shutdown.connect(stop, weak=False)
+
+
+def _chosen_engines(app: Celery, settings: Settings) -> list[str] | None:
+    """The engines whose queues this worker takes; None for all.
+
+    Celery's own `-Q` goes before the setting.
+    """
+    queues = app.amqp.queues
+    if set(queues.consume_from) == set(queues):
+        if not settings.worker_engines:
+            return None
+        queues.select([bus.queue_for(each) for each in settings.worker_engines])
+    known = {bus.queue_for(each): each for each in installed_engines()}
+    return sorted(known[each] for each in queues.consume_from if each in known)
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ import structlog
 
 from darkroom import bus
 from darkroom.errors import Unavailable
+from darkroom.pools import Pool, single
 from storage.backlog import Backlog, Next
 
 log = structlog.get_logger(__name__)
@@ -32,20 +33,21 @@ class Dispatcher:
     #: Hands one job's id to its queue. Raises Unavailable.
     send: Callable[[Next], None]
     running_limit: int | None = None
-    #: How many jobs an engine takes at once; None for any number.
-    in_flight: Callable[[str], int | None] = lambda engine: None
+    #: The servers of engines at this moment. Raises Unavailable.
+    pools: Callable[[], Callable[[str], Pool]] = lambda: single
 
     def top_up(self, engines: Iterable[str]) -> None:
         """Send what is next for these engines."""
         try:
-            window = bus.window(self.broker)
+            staff = bus.staff(self.broker)
+            pool_of = self.pools()
             for engine in engines:
                 self._send(
                     self.backlog.take(
                         engine,
-                        window=window,
+                        window=staff.window(engine),
                         running_limit=self.running_limit,
-                        in_flight=self.in_flight(engine),
+                        pool=pool_of(engine),
                     )
                 )
         except redis.RedisError as error:

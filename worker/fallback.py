@@ -45,11 +45,14 @@ class Fallbacks:
         if wanted is None:
             return None
         try:
-            engine, model = self.engines(job.request.operation).resolve(wanted)
+            engines = self.engines(job.request.operation)
+            engine, model = engines.resolve(wanted)
             fitted = fit(job.request, model, strict=True)
         except (CallerError, EngineError):
             return None
-        if engine == job.engine or self.health.rests(engine):
+        if engine == job.engine:
+            return None
+        if engines.pool(engine).rests(self.health.resting()):
             return None
         return Alternative(
             engine=engine,

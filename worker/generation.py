@@ -5,9 +5,9 @@ through the attempt that owns it, or its lease runs out and another worker takes
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import Self, TypeVar
@@ -24,6 +24,7 @@ from darkroom.errors import (
     Unavailable,
     WorkerStops,
 )
+from darkroom.pools import PoolOf, health_key, single
 from engines.base import Engine, Task
 from storage import Storage
 from worker.aftermath import Aftermath, recorded
@@ -57,8 +58,8 @@ class Studio:
     aftermath: Aftermath
     #: Hands the next jobs of an engine to the queue, now that a slot falls free.
     top_up: Callable[[str], None]
-    #: How many jobs the engines that have such a limit take at once.
-    in_flight: Mapping[str, int] = field(default_factory=dict)
+    #: The servers that jobs can go to at this moment. Raises Unavailable.
+    pools: Callable[[], PoolOf] = lambda: single
     #: Longest one attempt may take, in seconds.
     timeout_s: float
     #: Waits; returns early, with True, when the process stops.
@@ -71,7 +72,7 @@ def run_job(job_id: str, studio: Studio) -> None:
     Raises Unavailable when the database stays away, so that the job could not even be claimed:
     its id must then go back to the queue.
     """
-    with studio.leases.claiming(job_id, in_flight=studio.in_flight) as claim:
+    with studio.leases.claiming(job_id, pools=studio.pools) as claim:
         job = _insist(claim, studio)
         if job is not None:
             _run(job, studio)
@@ -151,7 +152,7 @@ def _keep(job: Job, pictures: Sequence[GeneratedImage], studio: Studio) -> bool:
     )
     if not finished:
         studio.storage.gallery.release(job, kept)
-    elif studio.storage.health.note_success(job.engine):
+    elif studio.storage.health.note_success(health_key(job.engine, job.server)):
         log.info("engine works again")
     return finished
 
@@ -271,7 +272,11 @@ class _Reporter:
 def _logged(job: Job) -> Iterator[None]:
     """Put the job's ids on every log line of its run."""
     with structlog.contextvars.bound_contextvars(
-        job_id=job.id, request_id=job.request_id, attempt=job.attempt, engine=job.engine
+        job_id=job.id,
+        request_id=job.request_id,
+        attempt=job.attempt,
+        engine=job.engine,
+        **({} if job.server is None else {"server": job.server}),
     ):
         log.info("job started", model=job.model)
         yield

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from api.services import Services
 from darkroom import bus
 from darkroom.domain import JobStatus, Lane
+from darkroom.pools import health_key
 
 UNFINISHED = [each for each in JobStatus if not each.is_finished]
 
@@ -27,7 +28,7 @@ class Gauges(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         yield self._jobs()
         yield self._longest_waits()
-        yield self._resting()
+        yield from self._resting()
         yield from self._workers()
         yield GaugeMetricFamily(
             "darkroom_waiting_calls",
@@ -62,25 +63,54 @@ class Gauges(Collector):
             family.add_metric([engine, lane.name.lower()], waits.get((engine, lane), 0.0))
         return family
 
-    def _resting(self) -> GaugeMetricFamily:
+    def _resting(self) -> Iterator[GaugeMetricFamily]:
         family = GaugeMetricFamily(
             "darkroom_engine_resting",
             "1 while an engine that failed again and again is left alone.",
             labels=["engine"],
         )
-        ailments = self._services.storage.health.ailments()
+        servers = GaugeMetricFamily(
+            "darkroom_server_resting",
+            "The same of each server, of engines that have several.",
+            labels=["engine", "server"],
+        )
+        running = GaugeMetricFamily(
+            "darkroom_server_running",
+            "Jobs that each server of an engine with several is busy with.",
+            labels=["engine", "server"],
+        )
+        storage = self._services.storage
+        resting, pools = storage.health.resting(), self._services.pools()
         for engine in sorted(self._engines):
-            family.add_metric([engine], engine in ailments and ailments[engine].rests)
-        return family
+            pool = pools.whole(engine)
+            family.add_metric([engine], pool.rests(resting))
+            named = [each.server for each in pool.places if each.server is not None]
+            busy = storage.outlook.running_by_server(engine) if named else {}
+            for server in named:
+                servers.add_metric([engine, server], health_key(engine, server) in resting)
+                running.add_metric([engine, server], busy.get(server, 0))
+        yield from (family, servers, running)
 
     def _workers(self) -> Iterator[GaugeMetricFamily]:
         """Left out while Redis is away: nobody knows."""
         broker = self._services.broker
         try:
-            workers, slots = len(bus.living_workers(broker)), bus.slots(broker)
+            staff = bus.staff(broker)
         except redis.RedisError:
             return
-        yield GaugeMetricFamily("darkroom_workers", "Living worker processes.", value=workers)
         yield GaugeMetricFamily(
-            "darkroom_worker_slots", "Jobs that they can run at once.", value=slots
+            "darkroom_workers", "Living worker processes.", value=len(staff.hands)
         )
+        yield GaugeMetricFamily(
+            "darkroom_worker_slots",
+            "Jobs that they can run at once.",
+            value=sum(each.slots for each in staff.hands),
+        )
+        served = GaugeMetricFamily(
+            "darkroom_engine_worker_slots",
+            "Jobs of each engine that they can run at once; its jobs wait while it is 0.",
+            labels=["engine"],
+        )
+        for engine in sorted(self._engines):
+            served.add_metric([engine], staff.slots(engine))
+        yield served

@@ -144,10 +144,9 @@ class Cluster(Caller):
             lambda _: _accepts(broker_port),
         )
         self.api = self._part("api", _darkroom("serve"), lambda _: self._answers())
-        self.workers = [
-            self._part(f"worker-{number}", _darkroom("worker"), _says_ready)
-            for number in range(1, workers + 1)
-        ]
+        self.workers: list[Part] = []
+        for _ in range(workers):
+            self.add_worker()
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -184,6 +183,16 @@ class Cluster(Caller):
         if error is not None:
             for log in sorted(self.folder.glob("*.log")):
                 print(f"--- {log.name}\n{log.read_text()[-6000:]}")
+
+    def add_worker(self, *options: str, is_celerys: bool = False) -> Part:
+        """One more worker, with these options of `darkroom worker` or of Celery's own; start it."""
+        command = _darkroom("worker")
+        if is_celerys:
+            command = [sys.executable, "-P", "-m", "celery", "-A", "worker", "worker"]
+        name = f"worker-{len(self.workers) + 1}"
+        part = self._part(name, [*command, *options], _says_ready)
+        self.workers.append(part)
+        return part
 
     def add_user(self, name: str) -> tuple[str, dict[str, str]]:
         """Another user's id, and the headers to call as that user."""

@@ -15,6 +15,7 @@ from kombu import Queue
 
 from darkroom import bus, logs
 from darkroom.errors import DarkroomError
+from darkroom.redis_clients import keep_clients
 from darkroom.settings import Settings, load_settings
 from engines.registry import installed_engines
 from worker.broker_loss import survive_broker_loss
@@ -121,6 +122,7 @@ def _attach(app: Celery, settings: Settings) -> None:
 
     register(app, run_job)
     survive_broker_loss()
+    keep_clients()
     signals.setup_logging.connect(set_up_logging, weak=False)
     signals.worker_init.connect(start, weak=False)
     signals.worker_ready.connect(announce, weak=False)

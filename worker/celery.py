@@ -15,6 +15,7 @@ from kombu import Queue
 
 from darkroom import bus, logs
 from darkroom.errors import DarkroomError
+from darkroom.processes import share_heaps
 from darkroom.redis_clients import keep_clients
 from darkroom.settings import Settings, load_settings
 from engines.registry import installed_engines
@@ -75,6 +76,7 @@ def run(settings: Settings) -> None:
     handed back when they take longer than `stop_s`."""
     # Running as root is a container's business; nothing is unpickled here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    share_heaps()
     make_celery(settings).worker_main(
         [
             "--quiet",

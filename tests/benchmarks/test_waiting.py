@@ -189,7 +189,7 @@ def _wake(cluster: Cluster, callers: list[socket.socket]) -> list[float]:
 
 
 def _quantiles(values: list[float]) -> dict[str, float]:
-    cuts = statistics.quantiles(values, n=100)
+    cuts = statistics.quantiles(values, n=100, method="inclusive")
     return {"p50": cuts[49], "p99": cuts[98], "max": max(values)}
 
 

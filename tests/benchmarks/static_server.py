@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.backends.ports import free_port
 from tests.end_to_end.caller import until
-from tests.end_to_end.cluster import free_port
 
 READY = "serving at "
 

@@ -11,6 +11,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from darkroom import bus
+from darkroom.redis_clients import keep_clients
 from darkroom.settings import Settings
 from storage.backlog import Next
 
@@ -28,6 +29,7 @@ class CeleryQueue:
     """The Celery queues, one for each engine."""
 
     def __init__(self, settings: Settings) -> None:
+        keep_clients()
         self._celery = Celery("darkroom", broker=bus.celery_url(settings), set_as_current=False)
         self._celery.conf.update(
             result_backend=None,

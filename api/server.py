@@ -4,6 +4,7 @@
 once it is reached nothing else is served, health checks included.
 """
 
+import gc
 import os
 import signal
 from types import FrameType
@@ -17,7 +18,7 @@ from gunicorn.workers.base import Worker
 from api import create_app
 from api.services import EXTENSION, Services
 from darkroom import bus, logs
-from darkroom.processes import allow_open_files
+from darkroom.processes import allow_open_files, share_heaps
 from darkroom.secrets import service_secret
 from darkroom.settings import Settings
 from engines.catalog import Catalog
@@ -34,6 +35,9 @@ def serve(settings: Settings, *, listener: int | None = None) -> None:
     service_secret(settings)
     Catalog.load(settings.model_catalog)
     allow_open_files()
+    share_heaps()
+    # Objects that the garbage collector never visits stay in memory that all processes share.
+    gc.freeze()
     _Server(settings, listener).run()
 
 

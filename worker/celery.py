@@ -16,6 +16,8 @@ from kombu import Queue
 
 from darkroom import bus, logs
 from darkroom.errors import DarkroomError, SettingsError
+from darkroom.processes import share_heaps
+from darkroom.redis_clients import keep_clients
 from darkroom.settings import Settings, load_settings
 from engines.registry import installed_engines
 from worker.broker_loss import survive_broker_loss
@@ -85,6 +87,7 @@ def run(settings: Settings) -> None:
     handed back when they take longer than `stop_s`."""
     # Running as root is a container's business; nothing is unpickled here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    share_heaps()
     make_celery(settings).worker_main(
         [
             "--quiet",
@@ -136,6 +139,7 @@ def _attach(app: Celery, settings: Settings) -> None:
 
     register(app, run_job)
     survive_broker_loss()
+    keep_clients()
     signals.setup_logging.connect(set_up_logging, weak=False)
     signals.worker_init.connect(start, weak=False)
     signals.worker_ready.connect(announce, weak=False)

@@ -127,7 +127,7 @@ class Cluster(Caller):
         self._environment = os.environ | {
             f"DARKROOM_{name.upper()}": str(value) for name, value in environment.items()
         }
-        self._settings = Settings(
+        self.settings = Settings(
             data_dir=folder / "data",
             redis_url=redis_url,
             storage_url=str(environment["storage_url"]),
@@ -161,7 +161,7 @@ class Cluster(Caller):
             )
             self.key = prepared.stdout.strip()
             #: The same database and files that the parts use.
-            self.storage: Storage = open_storage(self._settings)
+            self.storage: Storage = open_storage(self.settings)
             self.broker.start()
             for part in (self.api, *self.workers):
                 part.start(wait=False)

@@ -15,8 +15,8 @@ that two of them never take the same job.
 
 import random
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import zip_longest
@@ -52,7 +52,8 @@ SENT = and_(QUEUED, jobs.c.sent_at.is_not(None))
 
 OWNED: ColumnElement[bool] = literal_column("jobs.status IN ('running', 'canceling')")
 
-#: Every owner with a waiting job, by jumping from one to the next in the index: as quick for one
+#: Every owner with a waiting job, and how many may run at once if their account or its role says
+#: so, by jumping from one to the next in the index: as quick for one
 #: owner with fifty thousand jobs as for one with two.
 OWNERS = text(
     """
@@ -66,8 +67,11 @@ OWNERS = text(
                 AND owner_id > owners.id
         ) FROM owners WHERE owners.id IS NOT NULL
     )
-    SELECT owners.id FROM owners LEFT JOIN turns ON turns.owner_id = owners.id
-    WHERE owners.id IS NOT NULL
+    SELECT owners.id, coalesce(users.max_running, roles.max_running) AS max_running
+    FROM owners
+    JOIN users ON users.id = owners.id
+    LEFT JOIN roles ON roles.name = users.role
+    LEFT JOIN turns ON turns.owner_id = owners.id
     ORDER BY coalesce(turns.taken_at, 0), owners.id
     """
 )
@@ -140,6 +144,44 @@ class Next:
     lane: Lane
 
 
+class _Allowances:
+    """How many more jobs of each owner may run or be sent, in one look at the backlog."""
+
+    def __init__(self, connection: Connection, usual: int | None) -> None:
+        self._connection = connection
+        self._usual = usual
+        self._held: Counter[str] | None = None
+
+    @property
+    def are_counted(self) -> bool:
+        """Whether any owner that was asked about has a limit."""
+        return self._held is not None
+
+    def of(self, owner_id: str, own: int | None) -> int:
+        """For one owner, whose account or role may have a limit of its own."""
+        limit = self._usual if own is None else own
+        if limit is None:
+            return sys.maxsize
+        if self._held is None:
+            self._held = self._count()
+        return limit - self._held[owner_id]
+
+    def use(self, owner_id: str) -> None:
+        """Count one more."""
+        if self._held is not None:
+            self._held[owner_id] += 1
+
+    def _count(self) -> Counter[str]:
+        # Not one query with an OR, which would go through all jobs there ever were.
+        held = union_all(
+            *(select(jobs.c.owner_id).where(each) for each in (OWNED, SENT))
+        ).subquery()
+        rows = self._connection.execute(
+            select(held.c.owner_id, func.count().label("held")).group_by(held.c.owner_id)
+        )
+        return Counter({row.owner_id: row.held for row in rows})
+
+
 class Backlog:
     """Decides who is next."""
 
@@ -157,20 +199,23 @@ class Backlog:
         """Mark the next jobs of one engine as sent and return them, in order; send them now.
 
         Each lane may have `window` sent jobs. An owner with `running_limit` jobs running or sent
-        is passed over, and an engine gets no more than make up `in_flight` with those it has. One
-        that rests gets none.
+        is passed over, unless their account or role has a limit of its own, and an engine gets no
+        more than make up `in_flight` with those it has. One that rests gets none.
         """
         choose = partial(self._next, engine, window, running_limit, in_flight)
         with self._database.reading() as connection:
-            chosen = choose(connection)
+            allowances = _Allowances(connection, running_limit)
+            chosen = choose(connection, allowances)
         if not chosen:
             return []
-        if running_limit is None and in_flight is None:
+        if in_flight is None and not allowances.are_counted:
             with self._database.writing() as connection:
                 return self._mark(connection, chosen)
         # Two who count at the same moment would both find room for the last one.
         with self._database.counting("backlog") as connection:
-            return self._mark(connection, choose(connection))
+            return self._mark(
+                connection, choose(connection, _Allowances(connection, running_limit))
+            )
 
     def put_back(self, job_ids: Collection[str]) -> None:
         """Let sent jobs wait again: they could not be handed over, or must not run now."""
@@ -287,12 +332,12 @@ class Backlog:
         running_limit: int | None,
         in_flight: int | None,
         connection: Connection,
+        allowances: "_Allowances",
     ) -> list[Next]:
         lanes = self._lanes(connection, engine)
         if not lanes:
             return []
         chosen: list[Next] = []
-        allowances = self._allowances(connection, running_limit)
         slots = self._slots(connection, engine, in_flight)
         places = dict.fromkeys(Lane, slots)
         if in_flight is not None and random.random() < BATCH_SHARE:  # noqa: S311 - guards nothing
@@ -305,7 +350,7 @@ class Backlog:
             if room <= 0:
                 continue
             for owner_id, job_id in self._choose(connection, engine, lane, room, allowances):
-                allowances[owner_id] -= 1
+                allowances.use(owner_id)
                 chosen.append(Next(id=job_id, engine=engine, lane=lane))
         return chosen
 
@@ -334,32 +379,19 @@ class Backlog:
         engine: str,
         lane: Lane,
         room: int,
-        allowances: Mapping[str, int],
+        allowances: "_Allowances",
     ) -> Sequence[tuple[str, str]]:
         """Owner and id of one job of each owner in turn, those served least recently first."""
         queues: list[list[tuple[str, str]]] = []
-        for owner in connection.scalars(OWNERS, {"engine": engine, "lane": int(lane)}).all():
+        for row in connection.execute(OWNERS, {"engine": engine, "lane": int(lane)}).all():
             if len(queues) >= room:
                 break
-            limit = min(room, allowances[owner])
+            limit = min(room, allowances.of(row.id, row.max_running))
             # None of an owner's jobs may be due: that must not keep the others waiting.
-            if limit > 0 and (ids := self._oldest(connection, engine, lane, owner, limit)):
-                queues.append([(owner, each) for each in ids])
+            if limit > 0 and (ids := self._oldest(connection, engine, lane, row.id, limit)):
+                queues.append([(row.id, each) for each in ids])
         rounds = zip_longest(*queues)
         return [each for turn in rounds for each in turn if each is not None][:room]
-
-    def _allowances(self, connection: Connection, limit: int | None) -> defaultdict[str, int]:
-        """How many more jobs of each owner may run or be sent."""
-        if limit is None:
-            return defaultdict(lambda: sys.maxsize)
-        # Not one query with an OR, which would go through all jobs there ever were.
-        held = union_all(
-            *(select(jobs.c.owner_id).where(each) for each in (OWNED, SENT))
-        ).subquery()
-        rows = connection.execute(
-            select(held.c.owner_id, func.count().label("held")).group_by(held.c.owner_id)
-        )
-        return defaultdict(lambda: limit, {row.owner_id: limit - row.held for row in rows})
 
     def _oldest(
         self, connection: Connection, engine: str, lane: Lane, owner: str, limit: int

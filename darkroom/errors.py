@@ -215,7 +215,8 @@ class ModelNotAllowed(PermissionDenied):
     code = "model_not_allowed"
     title = "Model not allowed"
 
-    param = "model"
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, param="model")
 
 
 class NotFound(CallerError):

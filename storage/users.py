@@ -120,6 +120,10 @@ class Users:
             raise NotFound(f"There is no user {user_id!r}.")
         return _user(row)
 
+    def limits_of(self, user_id: str) -> Limits:
+        """What holds for an account. Raises NotFound."""
+        return self.get(user_id).limits
+
     def list(self, *, limit: int = 50, offset: int = 0) -> Sequence[User]:
         """The oldest accounts first."""
         with self._database.reading() as connection:

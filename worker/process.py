@@ -74,6 +74,7 @@ class WorkerProcess:
                 models=settings.fallback_models or {},
                 engines=self._engines,
                 health=self._storage.health,
+                limits=self._storage.users.limits_of,
             ),
             driver=self._registry.driver,
         )

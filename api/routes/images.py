@@ -7,7 +7,7 @@ from flask import Response
 from werkzeug.datastructures import Headers
 
 from api.answers import preferences, wait_and_answer, warning_headers
-from api.auth import admins_only, permitted, signed_in
+from api.auth import admins_only, current_user, permitted, signed_in
 from api.blueprints import Blueprint
 from api.config_schemas import ConfigSchema, EngineCheckSchema, VerifySchema
 from api.configuring import known_engine, shown_config, update_config
@@ -81,7 +81,7 @@ def read_models(query: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Headers
     Engines are asked what they offer, unless they were asked within the last half minute. One that
     does not answer is named in a `Warning` header, beside what is known of its models.
     """
-    models, problems = list_models(query.get("engine"), services())
+    models, problems = list_models(query.get("engine"), services(), current_user().limits)
     return models, warning_headers(problems)
 
 

@@ -14,6 +14,7 @@ from api.configuring import known_engine, shown_config, update_config
 from api.documenting import IDEMPOTENCY_KEY, LOCATION, OF_A_WAIT, PREFER, WARNING
 from api.listing import list_models
 from api.orders import Order
+from api.rates import rated
 from api.schemas import (
     EditSchema,
     GenerationSchema,
@@ -32,6 +33,7 @@ images = Blueprint("images", __name__, description="Pictures on request")
 
 @images.post("/generations")
 @permitted(GENERATE_IMAGES)
+@rated
 @images.arguments(GenerationSchema)
 @images.heeds(PREFER, IDEMPOTENCY_KEY)
 @images.response(200, ImageLinkSchema(many=True), headers=OF_A_WAIT)
@@ -52,6 +54,7 @@ def generate(order: Order) -> Response:
 
 @images.post("/edit")
 @permitted(GENERATE_IMAGES)
+@rated
 @images.arguments(EditSchema)
 @images.heeds(PREFER, IDEMPOTENCY_KEY)
 @images.response(200, ImageLinkSchema(many=True), headers=OF_A_WAIT)

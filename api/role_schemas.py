@@ -6,12 +6,10 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 from api.fields import Text, WholeNumber, about
 from darkroom.domain import Limits, Size
+from storage.tables import LONGEST_ROLE
 
-#: What a role may be called.
-ROLE_NAME = validate.Regexp(
-    r"[a-z][a-z0-9_-]{0,15}\Z",
-    error="It must be 1 to 16 lower case letters, digits, `-` or `_`, and begin with a letter.",
-)
+#: What a role may be called; whether there is one of that name, only the database knows.
+ROLE_NAME = validate.Length(1, LONGEST_ROLE)
 
 #: More than any limit needs, and fits every database's integers.
 MOST = 2**31 - 1

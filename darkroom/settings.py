@@ -123,13 +123,13 @@ class Settings:
     )
     requests_per_minute: int | None = _variable(
         None,
-        "Most calls for pictures that one user may make in a minute; beyond that a call is answered"
-        " 429. Default: no limit.",
+        "Most calls for pictures from one user in a minute; beyond that a call is answered 429."
+        " Default: no limit.",
         least=1,
     )
     requests_per_minute_per_key: int | None = _variable(
         None,
-        "Most calls for pictures that may be made in a minute with one API key. Default: no limit.",
+        "Most calls for pictures with one API key in a minute. Default: no limit.",
         least=1,
     )
     sign_ins_per_account: int = _variable(

@@ -3,6 +3,7 @@
 `admin` and `user` are always there; `admin` never has limits.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,10 @@ from sqlalchemy import Connection, Row, delete, func, literal, select
 from darkroom.domain import NO_LIMITS, Limits, NamedRole, Role, Size
 from darkroom.errors import Conflict, InvalidRequest, NotFound
 from storage.database import Database, epoch_now, hold, upsert
-from storage.tables import roles, users
+from storage.tables import LONGEST_ROLE, roles, users
+
+#: What a role may be called.
+NAME = re.compile(rf"[a-z][a-z0-9_-]{{0,{LONGEST_ROLE - 1}}}")
 
 #: What clients of Open WebUI take for an account that is not let in yet.
 RESERVED = "pending"
@@ -39,7 +43,16 @@ class Roles:
         raise NotFound(f"There is no role {name!r}.")
 
     def put(self, role: NamedRole) -> None:
-        """Make a role, or give one other limits. Raises Conflict for `admin`."""
+        """Make a role, or give one other limits.
+
+        Raises Conflict for `admin`, InvalidRequest for what cannot be a name.
+        """
+        if not NAME.fullmatch(role.name):
+            raise InvalidRequest(
+                f"name: A role is called by 1 to {LONGEST_ROLE} lower case letters, digits, `-` or"
+                " `_`, and begins with a letter.",
+                param="name",
+            )
         if role.name in (Role.ADMIN, RESERVED):
             raise Conflict(
                 f"The role {role.name!r} cannot have limits: make another one, or give one account"

@@ -2,12 +2,9 @@
 
 from typing import Any
 
-from marshmallow import ValidationError
-
 from api.auth import admins_only
 from api.blueprints import Blueprint
-from api.errors import invalid
-from api.role_schemas import ROLE_NAME, RoleChangeSchema, RoleSchema
+from api.role_schemas import RoleChangeSchema, RoleSchema
 from api.services import services
 from darkroom.domain import NamedRole
 
@@ -42,10 +39,6 @@ def put_role(change: dict[str, Any], name: str) -> NamedRole:
 
     All limits are replaced. `admin` has none, and cannot be given any.
     """
-    try:
-        ROLE_NAME(name)
-    except ValidationError as error:
-        raise invalid({"name": error.messages}) from error
     role = NamedRole(name=name, limits=change["limits"])
     services().storage.roles.put(role)
     return role

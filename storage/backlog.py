@@ -107,6 +107,12 @@ OLDEST = (
     .order_by(jobs.c.created_at)
     .limit(bindparam("most", type_=Integer()))
 )
+# Not one query with an OR, which would go through all jobs there ever were.
+_RUN_OR_SENT = union_all(
+    *(select(jobs.c.owner_id).where(each) for each in (OWNED, SENT))
+).subquery()
+#: How many jobs of each owner run or are sent.
+HELD = select(_RUN_OR_SENT.c.owner_id, func.count().label("held")).group_by(_RUN_OR_SENT.c.owner_id)
 QUEUED_BY_OWNER = select(func.count()).select_from(
     select(jobs.c.owner_id)
     .where(QUEUED, jobs.c.owner_id == bindparam("owner"), jobs.c.batch_id.is_(None))
@@ -163,23 +169,13 @@ class _Allowances:
         if limit is None:
             return sys.maxsize
         if self._held is None:
-            self._held = self._count()
+            self._held = Counter({row.owner_id: row.held for row in self._connection.execute(HELD)})
         return limit - self._held[owner_id]
 
     def use(self, owner_id: str) -> None:
         """Count one more."""
         if self._held is not None:
             self._held[owner_id] += 1
-
-    def _count(self) -> Counter[str]:
-        # Not one query with an OR, which would go through all jobs there ever were.
-        held = union_all(
-            *(select(jobs.c.owner_id).where(each) for each in (OWNED, SENT))
-        ).subquery()
-        rows = self._connection.execute(
-            select(held.c.owner_id, func.count().label("held")).group_by(held.c.owner_id)
-        )
-        return Counter({row.owner_id: row.held for row in rows})
 
 
 class Backlog:

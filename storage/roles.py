@@ -5,6 +5,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, literal, select
@@ -13,6 +14,8 @@ from darkroom.domain import NO_LIMITS, Limits, NamedRole, Role, Size
 from darkroom.errors import Conflict, InvalidRequest, NotFound
 from storage.database import Database, epoch_now, hold, upsert
 from storage.tables import LONGEST_ROLE, roles, users
+
+LIMITS = frozenset(each.name for each in fields(Limits))
 
 #: What a role may be called.
 NAME = re.compile(rf"[a-z][a-z0-9_-]{{0,{LONGEST_ROLE - 1}}}")
@@ -105,7 +108,8 @@ def limits_of(stored: Mapping[str, Any] | None) -> Limits:
     """Limits from the column of that name."""
     if not stored:
         return NO_LIMITS
-    read = dict(stored)
+    # One that a newer release knows is none to this one.
+    read = {name: value for name, value in stored.items() if name in LIMITS}
     if "max_size" in read:
         read["max_size"] = Size.parse(read["max_size"])
     if "models" in read:

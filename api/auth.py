@@ -99,7 +99,9 @@ def accessible_owner() -> str | None:
 def _authenticate() -> User:
     token = _bearer()
     users = services().storage.users
-    if token.startswith(KEY_PREFIX):
+    #: The API key of this call; None for a token.
+    g.api_key = token if token.startswith(KEY_PREFIX) else None
+    if g.api_key is not None:
         user = users.by_key(token)
         if user is None:
             raise NotSignedIn("The API key is unknown or revoked: make a new one.")

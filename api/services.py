@@ -7,8 +7,10 @@ import redis
 import structlog
 from flask import current_app
 
+from api.counting import Counters
 from api.openai.links import PictureLinks
 from api.queue import Queue
+from api.sign_ins import SignIns
 from api.waiting import Waiter
 from darkroom import bus
 from darkroom.configuration import ImagesConfig
@@ -33,6 +35,8 @@ class Services:
     broker: "redis.Redis"
     registry: Registry
     links: PictureLinks
+    counters: Counters
+    sign_ins: SignIns
 
     def config(self) -> ImagesConfig:
         """The configuration of this moment."""

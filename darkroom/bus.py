@@ -76,7 +76,7 @@ def celery_url(settings: Settings) -> str:
     return f"redis+socket://{address}?virtual_host={number}"
 
 
-def connect(settings: Settings) -> "redis.Redis":
+def connect(settings: Settings, *, answers_within_s: float = 3, retries: int = 1) -> "redis.Redis":
     """A client for short commands: 3 s to answer, then `redis.ConnectionError`.
 
     Every limit is spelled out, because redis-py's defaults change between releases and hide
@@ -84,9 +84,9 @@ def connect(settings: Settings) -> "redis.Redis":
     """
     return redis.Redis.from_url(
         broker_url(settings),
-        socket_connect_timeout=3,
-        socket_timeout=3,
-        retry=Retry(NoBackoff(), 1),
+        socket_connect_timeout=answers_within_s,
+        socket_timeout=answers_within_s,
+        retry=Retry(NoBackoff(), retries),
         health_check_interval=25,
         max_connections=64,
         decode_responses=True,

@@ -14,6 +14,7 @@ from darkroom.commands import (
     generate,
     jobs,
     offers,
+    roles,
     service,
     users,
 )
@@ -83,5 +84,6 @@ for each in (
     service.prune_pictures,
     service.show_demo,
     users.user,
+    roles.role,
 ):
     commands.add_command(each)

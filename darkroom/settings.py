@@ -122,6 +122,29 @@ class Settings:
     max_running_per_user: int | None = _variable(
         None, "Most jobs of one user that run at once. Default: no limit.", least=1
     )
+    requests_per_minute: int | None = _variable(
+        None,
+        "Most calls for pictures from one user in a minute; beyond that a call is answered 429."
+        " Default: no limit.",
+        least=1,
+    )
+    requests_per_minute_per_key: int | None = _variable(
+        None,
+        "Most calls for pictures with one API key in a minute. Default: no limit.",
+        least=1,
+    )
+    sign_ins_per_account: int = _variable(
+        10, "Attempts at the password of one account in 5 minutes; a success clears them.", least=1
+    )
+    sign_ins_per_address: int = _variable(
+        100, "Failed attempts at passwords in 5 minutes from one address.", least=1
+    )
+    trusted_proxies: int = _variable(
+        0,
+        "Number of proxies in front of the API that each add to `X-Forwarded-For`; it is not"
+        " believed without.",
+        most=100,
+    )
     keep_images_days: float | None = _variable(
         None, "Age at which pictures are deleted, in days. Default: never."
     )

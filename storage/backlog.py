@@ -15,8 +15,8 @@ that two of them never take the same job.
 
 import random
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import zip_longest
@@ -54,7 +54,8 @@ SENT = and_(QUEUED, jobs.c.sent_at.is_not(None))
 
 OWNED: ColumnElement[bool] = literal_column("jobs.status IN ('running', 'canceling')")
 
-#: Every owner with a waiting job, by jumping from one to the next in the index: as quick for one
+#: Every owner with a waiting job, and how many may run at once if their account or its role says
+#: so, by jumping from one to the next in the index: as quick for one
 #: owner with fifty thousand jobs as for one with two.
 OWNERS = text(
     """
@@ -68,8 +69,11 @@ OWNERS = text(
                 AND owner_id > owners.id
         ) FROM owners WHERE owners.id IS NOT NULL
     )
-    SELECT owners.id FROM owners LEFT JOIN turns ON turns.owner_id = owners.id
-    WHERE owners.id IS NOT NULL
+    SELECT owners.id, coalesce(users.max_running, roles.max_running) AS max_running
+    FROM owners
+    JOIN users ON users.id = owners.id
+    LEFT JOIN roles ON roles.name = users.role
+    LEFT JOIN turns ON turns.owner_id = owners.id
     ORDER BY coalesce(turns.taken_at, 0), owners.id
     """
 )
@@ -105,6 +109,12 @@ OLDEST = (
     .order_by(jobs.c.created_at)
     .limit(bindparam("most", type_=Integer()))
 )
+# Not one query with an OR, which would go through all jobs there ever were.
+_RUN_OR_SENT = union_all(
+    *(select(jobs.c.owner_id).where(each) for each in (OWNED, SENT))
+).subquery()
+#: How many jobs of each owner run or are sent.
+HELD = select(_RUN_OR_SENT.c.owner_id, func.count().label("held")).group_by(_RUN_OR_SENT.c.owner_id)
 QUEUED_BY_OWNER = select(func.count()).select_from(
     select(jobs.c.owner_id)
     .where(QUEUED, jobs.c.owner_id == bindparam("owner"), jobs.c.batch_id.is_(None))
@@ -145,6 +155,34 @@ class Next:
     lane: Lane
 
 
+class _Allowances:
+    """How many more jobs of each owner may run or be sent, in one look at the backlog."""
+
+    def __init__(self, connection: Connection, usual: int | None) -> None:
+        self._connection = connection
+        self._usual = usual
+        self._held: Counter[str] | None = None
+
+    @property
+    def are_counted(self) -> bool:
+        """Whether any owner that was asked about has a limit."""
+        return self._held is not None
+
+    def of(self, owner_id: str, own: int | None) -> int:
+        """For one owner, whose account or role may have a limit of its own."""
+        limit = self._usual if own is None else own
+        if limit is None:
+            return sys.maxsize
+        if self._held is None:
+            self._held = Counter({row.owner_id: row.held for row in self._connection.execute(HELD)})
+        return limit - self._held[owner_id]
+
+    def use(self, owner_id: str) -> None:
+        """Count one more."""
+        if self._held is not None:
+            self._held[owner_id] += 1
+
+
 class Backlog:
     """Decides who is next."""
 
@@ -162,21 +200,25 @@ class Backlog:
         """Mark the next jobs of one engine as sent and return them, in order; send them now.
 
         Each lane may have `window` sent jobs. An owner with `running_limit` jobs running or sent
-        is passed over. The engine's servers that do not rest get no more than make up their limits
-        with those they have; where all rest there is nothing to take.
+        is passed over, unless their account or role has a limit of its own. The engine's servers
+        that do not rest get no more than make up their limits with those they have; where all rest
+        there is nothing to take.
         """
         pool = pool or single(engine)
-        choose = partial(self._next, pool, window, running_limit)
+        choose = partial(self._next, pool, window)
         with self._database.reading() as connection:
-            chosen = choose(connection)
+            allowances = _Allowances(connection, running_limit)
+            chosen = choose(connection, allowances)
         if not chosen:
             return []
-        if running_limit is None and not pool.is_limited:
+        if not pool.is_limited and not allowances.are_counted:
             with self._database.writing() as connection:
                 return self._mark(connection, chosen)
         # Two who count at the same moment would both find room for the last one.
         with self._database.counting("backlog") as connection:
-            return self._mark(connection, choose(connection))
+            return self._mark(
+                connection, choose(connection, _Allowances(connection, running_limit))
+            )
 
     def put_back(self, job_ids: Collection[str]) -> None:
         """Let sent jobs wait again: they could not be handed over, or must not run now."""
@@ -287,7 +329,7 @@ class Backlog:
             ).rowcount
 
     def _next(
-        self, pool: Pool, window: int, running_limit: int | None, connection: Connection
+        self, pool: Pool, window: int, connection: Connection, allowances: "_Allowances"
     ) -> list[Next]:
         engine, chosen = pool.engine, list[Next]()
         waiting = connection.execute(LANES, {"engine": engine}).one()
@@ -297,7 +339,6 @@ class Backlog:
         well = well_places(connection, pool, engine_rests=waiting.rests)
         if not well:
             return []
-        allowances = self._allowances(connection, running_limit)
         slots, closed = self._slots(connection, pool, well)
         places = dict.fromkeys(Lane, slots)
         if pool.is_limited and random.random() < BATCH_SHARE:  # noqa: S311 - guards nothing
@@ -312,7 +353,7 @@ class Backlog:
             for owner_id, job_id in self._choose(
                 connection, engine, lane, room, allowances, closed
             ):
-                allowances[owner_id] -= 1
+                allowances.use(owner_id)
                 chosen.append(Next(id=job_id, engine=engine, lane=lane))
         return chosen
 
@@ -344,33 +385,20 @@ class Backlog:
         engine: str,
         lane: Lane,
         room: int,
-        allowances: Mapping[str, int],
+        allowances: "_Allowances",
         closed: frozenset[str],
     ) -> Sequence[tuple[str, str]]:
         """Owner and id of one job of each owner in turn, those served least recently first."""
         queues: list[list[tuple[str, str]]] = []
-        for owner in connection.scalars(OWNERS, {"engine": engine, "lane": int(lane)}).all():
+        for row in connection.execute(OWNERS, {"engine": engine, "lane": int(lane)}).all():
             if len(queues) >= room:
                 break
-            limit = min(room, allowances[owner])
+            limit = min(room, allowances.of(row.id, row.max_running))
             # None of an owner's jobs may be due: that must not keep the others waiting.
-            if limit > 0 and (ids := self._oldest(connection, engine, lane, owner, limit, closed)):
-                queues.append([(owner, each) for each in ids])
+            if limit > 0 and (ids := self._oldest(connection, engine, lane, row.id, limit, closed)):
+                queues.append([(row.id, each) for each in ids])
         rounds = zip_longest(*queues)
         return [each for turn in rounds for each in turn if each is not None][:room]
-
-    def _allowances(self, connection: Connection, limit: int | None) -> defaultdict[str, int]:
-        """How many more jobs of each owner may run or be sent."""
-        if limit is None:
-            return defaultdict(lambda: sys.maxsize)
-        # Not one query with an OR, which would go through all jobs there ever were.
-        held = union_all(
-            *(select(jobs.c.owner_id).where(each) for each in (OWNED, SENT))
-        ).subquery()
-        rows = connection.execute(
-            select(held.c.owner_id, func.count().label("held")).group_by(held.c.owner_id)
-        )
-        return defaultdict(lambda: limit, {row.owner_id: limit - row.held for row in rows})
 
     def _oldest(
         self,

@@ -36,6 +36,8 @@ LONGEST_UPSTREAM_ID = 200
 
 #: Longest name of a server, in characters.
 LONGEST_SERVER = 40
+#: Longest name of a role, in characters.
+LONGEST_ROLE = 16
 
 #: Longest name of a document that is kept, in characters.
 LONGEST_FILENAME = 255
@@ -53,11 +55,24 @@ users = Table(
     Column("id", String(36), primary_key=True),
     Column("email", String(254), nullable=False, unique=True),
     Column("name", String(200), nullable=False),
-    Column("role", String(16), nullable=False),
+    Column("role", String(LONGEST_ROLE), nullable=False),
     Column("permissions", JSON, nullable=False),
     Column("password_hash", Text),
     Column("active", Boolean, nullable=False),
     Column("created_at", Double, nullable=False),
+    #: The account's own limits, and the one of them that `storage.backlog` reads.
+    Column("limits", JSON),
+    Column("max_running", Integer),
+)
+
+#: The limits of each role that has some.
+roles = Table(
+    "roles",
+    metadata,
+    Column("name", String(LONGEST_ROLE), primary_key=True),
+    Column("limits", JSON, nullable=False),
+    Column("max_running", Integer),
+    Column("updated_at", Double, nullable=False),
 )
 
 api_keys = Table(

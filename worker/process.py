@@ -99,6 +99,7 @@ class WorkerProcess:
                 models=settings.fallback_models or {},
                 engines=self._engines,
                 health=self._storage.health,
+                limits=self._storage.users.limits_of,
             ),
             driver=self._registry.driver,
             pool_of=lambda engine, operation: self._pools().of(engine, operation),

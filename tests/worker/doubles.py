@@ -163,7 +163,12 @@ def an_aftermath(
     return Aftermath(
         storage=storage,
         policy=policy,
-        fallbacks=Fallbacks(models=fallbacks or {}, engines=real_engines, health=storage.health),
+        fallbacks=Fallbacks(
+            models=fallbacks or {},
+            engines=real_engines,
+            health=storage.health,
+            limits=storage.users.limits_of,
+        ),
         driver=driver,
         pool_of=pool_of,
     )

@@ -4,6 +4,7 @@ The database answers, Redis only wakes: everything here may be lost without losi
 """
 
 import time
+from typing import Any
 from urllib.parse import parse_qs
 
 import redis
@@ -12,6 +13,7 @@ from redis.retry import Retry
 
 from darkroom.errors import SettingsError
 from darkroom.settings import Settings
+from darkroom.watch.meters import meters
 
 #: Channel on which the id of each finished job is published.
 FINISHED = "darkroom:finished"
@@ -83,11 +85,22 @@ def connect(settings: Settings) -> "redis.Redis":
         broker_url(settings),
         socket_connect_timeout=3,
         socket_timeout=3,
-        retry=Retry(NoBackoff(), 1),
+        retry=_CountedRetry(NoBackoff(), 1),
         health_check_interval=25,
         max_connections=64,
         decode_responses=True,
     )
+
+
+class _CountedRetry(Retry):
+    """Counts what fails for good."""
+
+    def call_with_retry(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().call_with_retry(*args, **kwargs)
+        except redis.RedisError:
+            meters().is_away("broker")
+            raise
 
 
 def announce_finished(client: "redis.Redis", job_id: str) -> None:

@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from darkroom.domain import Attempt, ImageRequest, Job, JobError, JobStatus, Usage
 from darkroom.errors import LeaseLost
+from darkroom.watch.meters import meters
 from storage.database import Database, epoch_now, hold
 from storage.images import KeptPicture, insert_images
 from storage.records import job_of, request_to_json
@@ -208,12 +209,12 @@ class Attempts:
                         file_claims.c.job_id == held.id, file_claims.c.attempt == held.attempt
                     )
                 )
-        return finished
+        return _counted(finished, held, JobStatus.SUCCEEDED)
 
     def fail(self, held: Job, error: JobError) -> bool:
         """Finish a job with an error; False when it is not held by this attempt any more."""
         with self._database.writing() as connection:
-            return self._finish(
+            finished = self._finish(
                 connection,
                 held,
                 JobStatus.FAILED,
@@ -221,11 +222,13 @@ class Attempts:
                 detail=error.detail,
                 error=asdict(error),
             )
+        return _counted(finished, held, error.code)
 
     def cancel_held(self, held: Job) -> bool:
         """Finish a job that was being canceled; False when this attempt does not hold it."""
         with self._database.writing() as connection:
-            return self._finish(connection, held, JobStatus.CANCELED)
+            finished = self._finish(connection, held, JobStatus.CANCELED)
+        return _counted(finished, held, JobStatus.CANCELED)
 
     def hand_back(
         self,
@@ -243,7 +246,8 @@ class Attempts:
         """
         forgotten = {"upstream_id": None} if is_run_over else {}
         with self._database.writing() as connection:
-            return self._requeue(connection, held, outcome, detail, delay_s=delay_s, **forgotten)
+            waits = self._requeue(connection, held, outcome, detail, delay_s=delay_s, **forgotten)
+        return _counted(waits, held, outcome, ends=False)
 
     def reroute(
         self,
@@ -257,7 +261,7 @@ class Attempts:
     ) -> bool:
         """Let a job wait again, for another model; the warning tells its owner. False as above."""
         with self._database.writing() as connection:
-            return self._requeue(
+            waits = self._requeue(
                 connection,
                 held,
                 error.code,
@@ -268,6 +272,7 @@ class Attempts:
                 warnings=[*held.warnings, warning],
                 upstream_id=None,
             )
+        return _counted(waits, held, error.code, ends=False)
 
     def with_expired_lease(self, *, limit: int = 100) -> Sequence[Job]:
         """Jobs whose worker gave no sign of life for longer than its lease."""
@@ -358,6 +363,15 @@ class Attempts:
             jobs.c.status.in_(OWNED),
             *self._conditions,
         )
+
+
+def _counted(changed: bool, held: Job, outcome: str, *, ends: bool = True) -> bool:
+    """Count the end of an attempt, once it is written, and of the job when it `ends` too."""
+    if changed:
+        meters().attempt_ended(held.engine, outcome)
+        if ends:
+            meters().jobs_ended(held.engine, outcome)
+    return changed
 
 
 def _fits(upstream_id: str) -> bool:

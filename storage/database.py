@@ -32,6 +32,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from darkroom.errors import SettingsError, Unavailable
+from darkroom.watch.meters import meters
 
 #: How long a connection is waited for, and how long SQLite waits for another process's write,
 #: in seconds.
@@ -168,6 +169,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
+        meters().is_away("database")
         raise Unavailable(AWAY) from error
 
 

@@ -13,7 +13,7 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from kombu import Queue
 
-from darkroom import bus, logs
+from darkroom import bus, logs, watch
 from darkroom.errors import DarkroomError
 from darkroom.settings import Settings, load_settings
 from engines.registry import installed_engines
@@ -40,6 +40,8 @@ def make_celery(settings: Settings) -> Celery:
         worker_hijack_root_logger=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_enable_remote_control=True,
+        worker_send_task_events=settings.task_events,
+        task_send_sent_event=settings.task_events,
         task_queues=[
             Queue(bus.queue_for(engine), routing_key=bus.queue_for(engine))
             for engine in installed_engines()
@@ -98,6 +100,7 @@ def _attach(app: Celery, settings: Settings) -> None:
     def start(**_: Any) -> None:
         nonlocal process
         try:
+            watch.start(settings, "worker")
             process = WorkerProcess(settings, lambda job: send(app, job))
         except DarkroomError as error:
             # Celery keeps all other exceptions of its signals to itself.
@@ -115,6 +118,7 @@ def _attach(app: Celery, settings: Settings) -> None:
     def stop(**_: Any) -> None:
         if process is not None:
             process.stop()
+        watch.stop()
 
     def set_up_logging(**_: Any) -> None:
         logs.configure(settings)

@@ -19,6 +19,8 @@ from darkroom import bus
 from darkroom.domain import Operation
 from darkroom.errors import LeaseLost, Misconfigured, SettingsError, Unavailable
 from darkroom.settings import Settings
+from darkroom.watch import failures
+from darkroom.watch.exporter import Exporter
 from engines.catalog import Catalog
 from engines.registry import Engines, Registry
 from storage import open_storage
@@ -55,6 +57,7 @@ class WorkerProcess:
         self._threads: list[threading.Thread] = []
         self._upkeep_every_s = min(UPKEEP_EVERY_S, settings.lease_s / 3)
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._exporter = Exporter(settings)
         self._leases = Leases(self._storage.attempts, worker=self.name, lease_s=settings.lease_s)
         self._dispatcher = Dispatcher(
             backlog=self._storage.backlog,
@@ -111,10 +114,12 @@ class WorkerProcess:
         )
 
     def run_job(self, job_id: str) -> None:
+        structlog.contextvars.clear_contextvars()
         run_job(job_id, self._studio)
 
     def start(self) -> None:
         """Start the heart, the ears and the upkeep."""
+        self._exporter.see_to_it()
         self._give_sign_of_life()
         for name, every_s, work in (
             ("heart", self._settings.lease_s / 3, self._beat),
@@ -140,6 +145,7 @@ class WorkerProcess:
             bus.sign_off(self._broker, self.name, slots=self._settings.worker_concurrency)
         except redis.RedisError as error:
             log.warning("not signed off", reason=str(error))
+        self._exporter.stop()
         self._storage.close()
 
     def _wind_down(self) -> None:
@@ -164,8 +170,9 @@ class WorkerProcess:
 
     def _repeat(self, every_s: float, work: Callable[[], None]) -> None:
         try:
-            while not self._stopping.wait(every_s):
-                work()
+            with failures.reported():
+                while not self._stopping.wait(every_s):
+                    work()
         finally:
             if not self._stopping.is_set():
                 # Without its heart it would lose every job. It ends, and is started anew.
@@ -175,6 +182,7 @@ class WorkerProcess:
     def _beat(self) -> None:
         self._leases.beat()
         self._give_sign_of_life()
+        self._exporter.see_to_it()
 
     def _give_sign_of_life(self) -> None:
         try:

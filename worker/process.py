@@ -115,7 +115,9 @@ class WorkerProcess:
 
     def run_job(self, job_id: str) -> None:
         structlog.contextvars.clear_contextvars()
-        run_job(job_id, self._studio)
+        # Also around an attempt, where more ids are known; one exception is reported once.
+        with structlog.contextvars.bound_contextvars(job_id=job_id), failures.reported():
+            run_job(job_id, self._studio)
 
     def start(self) -> None:
         """Start the heart, the ears and the upkeep."""

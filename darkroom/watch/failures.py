@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from darkroom import __version__
-from darkroom.errors import SettingsError
+from darkroom.errors import DarkroomError, SettingsError
 from darkroom.logs import masked
 from darkroom.settings import Settings
 
@@ -84,9 +84,11 @@ def report(error: BaseException) -> None:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Report what leaves the block, and let it pass."""
+    """Report what leaves the block and is none of our own exceptions, and let it pass."""
     try:
         yield
+    except DarkroomError:
+        raise
     except Exception as error:
         report(error)
         raise

@@ -5,6 +5,7 @@ pool of threads ignores Celery's and a row in the database outlives any broker. 
 worker` finds `app` here by convention.
 """
 
+import os
 import sys
 import warnings
 from typing import Any
@@ -82,6 +83,9 @@ def run(settings: Settings) -> None:
             "worker",
             "--without-gossip",
             "--without-mingle",
+            # Flower and Celery's own commands tell workers of one machine apart by it.
+            "--hostname",
+            f"worker-{os.getpid()}@%h",
             "--loglevel",
             settings.log_level,
         ]

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -210,3 +211,42 @@ def test_exceptions_nobody_expected_reach_sentry_without_prompts(tmp_path: Path)
             assert event["exception"]["values"][-1]["type"] == "KeyError"
         assert PROMPT not in sentry.said()
         assert cluster.key not in sentry.said()
+
+
+@pytest.mark.timeout(180)
+def test_flower_sees_workers_and_tasks(tmp_path: Path) -> None:
+    port = free_port()
+    with Cluster(tmp_path, workers=2, task_events=True) as cluster:
+        flower = cluster.part(
+            "flower",
+            # As the how-to page has it.
+            [sys.executable, "-P", "-m", "celery", "-A", "worker", "flower", f"--port={port}"],
+            lambda _: _flower(port, "workers") is not None,
+            FLOWER_UNAUTHENTICATED_API="true",
+        )
+        with flower:
+            until(lambda: len(_flower(port, "workers?refresh=1") or {}) == 2, "two workers")
+            job_id = cluster.submit()
+            cluster.finished(job_id)
+
+            task = until(
+                lambda: next(
+                    (each for each in (_flower(port, "tasks") or {}).values() if each["succeeded"]),
+                    None,
+                ),
+                "the task is seen",
+            )
+            queues = _flower(port, "queues/length")
+
+        assert task["name"] == "darkroom.run_job"
+        assert job_id in task["args"]
+        assert task["sent"] is not None
+        assert {"name": "engine.builtin", "messages": 0} in queues["active_queues"]
+
+
+def _flower(port: int, what: str) -> Any:
+    try:
+        answer = requests.get(f"http://127.0.0.1:{port}/api/{what}", timeout=30)
+    except requests.ConnectionError:
+        return None
+    return answer.json() if answer.ok else None

@@ -5,6 +5,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import jwt
+import structlog
 from flask import Flask, g, request
 from flask_jwt_extended import JWTManager, create_access_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
@@ -41,6 +42,7 @@ def signed_in(handler: Callable[P, R]) -> Callable[P, R]:
     @wraps(handler)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         g.user = _authenticate()
+        structlog.contextvars.bind_contextvars(user_id=g.user.id)
         return handler(*args, **kwargs)
 
     _document_security(wrapper)

@@ -35,6 +35,7 @@ class CeleryQueue:
             result_backend=None,
             task_ignore_result=True,
             task_serializer="json",
+            task_send_sent_event=settings.task_events,
             broker_transport_options={
                 "global_keyprefix": bus.CELERY_PREFIX,
                 "priority_steps": list(bus.PRIORITIES),

@@ -17,7 +17,7 @@ from gunicorn.workers.base import Worker
 
 from api import create_app
 from api.services import EXTENSION, Services
-from darkroom import bus, logs
+from darkroom import bus, logs, watch
 from darkroom.processes import allow_open_files, share_heaps
 from darkroom.secrets import service_secret
 from darkroom.settings import Settings
@@ -70,18 +70,24 @@ class _Server(BaseApplication):
             "proc_name": "darkroom-api",
             "when_ready": _announce,
             "post_worker_init": _drain_on_stop,
+            "worker_exit": _send_the_rest,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
         logs.configure(self._settings)
+        watch.start(self._settings, "api")
         return create_app(self._settings)
 
 
 def _announce(arbiter: Arbiter) -> None:
     where = ", ".join(str(each) for each in arbiter.LISTENERS)
     print(f"darkroom api: ready on {where} (pid {os.getpid()})", flush=True)  # noqa: T201
+
+
+def _send_the_rest(arbiter: Arbiter, worker: Worker) -> None:
+    watch.stop()
 
 
 def _drain_on_stop(worker: Worker) -> None:

@@ -13,6 +13,8 @@ from api.planning import Planner
 from api.services import Services
 from darkroom.domain import ImageRequest, Job, JobStatus, NewJob, User
 from darkroom.errors import Conflict, InvalidRequest, LimitReached, Unavailable
+from darkroom.watch import tracing
+from darkroom.watch.meters import meters
 from storage.contents import key_of
 from storage.jobs import new_job_id
 
@@ -135,9 +137,13 @@ def _refuse_full_queue(owner: User, services: Services) -> None:
 
 
 def _accept(new: NewJob, job_id: str, services: Services) -> Job:
-    job, is_new = services.storage.jobs.submit(new, job_id=job_id)
-    if is_new:
-        send_next(job.engine, services)
+    with tracing.span("submit", engine=new.engine, model=new.model) as span:
+        new = replace(new, trace=tracing.carrier())
+        job, is_new = services.storage.jobs.submit(new, job_id=job_id)
+        structlog.contextvars.bind_contextvars(job_id=job.id)
+        span.note(job_id=job.id, user_id=job.owner_id, is_new=is_new)
+        if is_new:
+            send_next(job.engine, services)
     return job
 
 
@@ -148,16 +154,18 @@ def send_next(engine: str, services: Services) -> None:
     """
     backlog = services.storage.backlog
     try:
-        unsent = [
-            each.id
-            for each in backlog.take(
-                engine,
-                window=services.staff().window(engine),
-                running_limit=services.settings.max_running_per_user,
-                pool=services.pools().whole(engine),
-            )
-            if not services.queue.send(each)
-        ]
+        taken = backlog.take(
+            engine,
+            window=services.staff().window(engine),
+            running_limit=services.settings.max_running_per_user,
+            pool=services.pools().whole(engine),
+        )
+        unsent = []
+        for each in taken:
+            if services.queue.send(each):
+                meters().jobs_sent(each.engine, each.lane)
+            else:
+                unsent.append(each.id)
         if unsent:
             backlog.put_back(unsent)
     except Unavailable as error:

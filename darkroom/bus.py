@@ -6,7 +6,7 @@ The database answers, Redis only wakes: everything here may be lost without losi
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 from urllib.parse import parse_qs
 
 import redis
@@ -15,6 +15,7 @@ from redis.retry import Retry
 
 from darkroom.errors import SettingsError
 from darkroom.settings import Settings
+from darkroom.watch.meters import meters
 
 #: Channel on which the id of each finished job is published.
 FINISHED = "darkroom:finished"
@@ -86,11 +87,22 @@ def connect(settings: Settings, *, answers_within_s: float = 3, retries: int = 1
         broker_url(settings),
         socket_connect_timeout=answers_within_s,
         socket_timeout=answers_within_s,
-        retry=Retry(NoBackoff(), retries),
+        retry=_CountedRetry(NoBackoff(), retries),
         health_check_interval=25,
         max_connections=64,
         decode_responses=True,
     )
+
+
+class _CountedRetry(Retry):
+    """Counts what fails for good."""
+
+    def call_with_retry(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().call_with_retry(*args, **kwargs)
+        except redis.RedisError:
+            meters().is_away("broker")
+            raise
 
 
 def now(client: "redis.Redis") -> float:

@@ -248,6 +248,8 @@ class NewJob:
     #: The failed job that this one repeats.
     retry_of: str | None = None
     place: BatchPlace | None = None
+    #: Where in a trace it was accepted, as a W3C `traceparent`.
+    trace: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -186,6 +186,27 @@ class Settings:
     log_level: Literal["debug", "info", "warning", "error"] = _variable(
         "info", "The least severe log lines shown.", choices=("debug", "info", "warning", "error")
     )
+    metrics_token: str | None = _secret(
+        "What Prometheus reads `/metrics` with, besides admins with their keys; at least 16"
+        " characters."
+    )
+    metrics_port: int | None = _variable(
+        None,
+        "Port on which a worker shows its metrics. Default: none; the API shows those of its data"
+        " folder.",
+        least=1,
+        most=65_535,
+    )
+    metrics_host: str = _variable("127.0.0.1", "Address of that port.")
+    otlp_endpoint: str | None = _variable(
+        None,
+        "URL of an OpenTelemetry collector, such as `http://localhost:4318`, to send traces to."
+        " Default: `OTEL_EXPORTER_OTLP_ENDPOINT`.",
+    )
+    sentry_dsn: str | None = _secret("DSN of a Sentry project that unexpected exceptions go to.")
+    task_events: bool = _variable(
+        False, "Whether Celery tells of its tasks and workers, for Flower."
+    )
 
     #: The engines' defaults by flat name: what the environment says of `configuration.FIELDS`.
     config_defaults: Mapping[str, configuration.Value] = field(default_factory=dict, repr=False)
@@ -194,6 +215,11 @@ class Settings:
         if self.secret_key is not None and len(self.secret_key) < 32:
             raise SettingsError(
                 f"{PREFIX}SECRET_KEY must have at least 32 characters:"
+                " make one with `openssl rand -hex 32`."
+            )
+        if self.metrics_token is not None and len(self.metrics_token) < 16:
+            raise SettingsError(
+                f"{PREFIX}METRICS_TOKEN must have at least 16 characters:"
                 " make one with `openssl rand -hex 32`."
             )
         if self.admin_password is not None and self.admin_email is None:
@@ -295,6 +321,8 @@ def load_settings(**overrides: Any) -> Settings:
     """
     env = FileAwareEnv(strip_whitespace=True)
     read = _read_all(env, (each for each in _read_fields(Settings) if each.name not in overrides))
+    if collector := env.str("OTEL_EXPORTER_OTLP_ENDPOINT", ""):
+        read.setdefault("otlp_endpoint", collector)
     defaults = {
         each.name: value
         for each in configuration.FIELDS
@@ -315,6 +343,11 @@ def read_terminal() -> Terminal:
     return Terminal(
         **{each.name: os.environ.get(each.name.upper(), "") for each in fields(Terminal)}
     )
+
+
+def name_metrics_folder(folder: Path) -> None:
+    """Tell prometheus-client, which asks the environment, where this process counts."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
 
 def _read_fields(kind: type[Settings] | type[ClientSettings]) -> list[Field[Any]]:

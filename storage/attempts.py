@@ -29,6 +29,7 @@ from sqlalchemy import (
 from darkroom.domain import Attempt, ImageRequest, Job, JobError, JobStatus, Operation, Usage
 from darkroom.errors import LeaseLost
 from darkroom.pools import PoolOf, single
+from darkroom.watch.meters import meters
 from storage.database import Database, epoch_now, hold
 from storage.images import KeptPicture, insert_images
 from storage.placing import choose, take_turn
@@ -262,12 +263,12 @@ class Attempts:
             if finished:
                 insert_images(connection, held, pictures)
                 connection.execute(DROP_CLAIMS, _fence(held))
-        return finished
+        return _counted(finished, held, JobStatus.SUCCEEDED)
 
     def fail(self, held: Job, error: JobError) -> bool:
         """Finish a job with an error; False when it is not held by this attempt any more."""
         with self._database.writing() as connection:
-            return self._finish(
+            finished = self._finish(
                 connection,
                 held,
                 JobStatus.FAILED,
@@ -275,11 +276,13 @@ class Attempts:
                 detail=error.detail,
                 error=asdict(error),
             )
+        return _counted(finished, held, error.code)
 
     def cancel_held(self, held: Job) -> bool:
         """Finish a job that was being canceled; False when this attempt does not hold it."""
         with self._database.writing() as connection:
-            return self._finish(connection, held, JobStatus.CANCELED)
+            finished = self._finish(connection, held, JobStatus.CANCELED)
+        return _counted(finished, held, JobStatus.CANCELED)
 
     def hand_back(
         self,
@@ -299,7 +302,7 @@ class Attempts:
         """
         forgotten = {"upstream_id": None} if is_run_over else {}
         with self._database.writing() as connection:
-            return self._requeue(
+            waits = self._requeue(
                 connection,
                 held,
                 outcome,
@@ -308,6 +311,7 @@ class Attempts:
                 avoided=list(avoided) or None,
                 **forgotten,
             )
+        return _counted(waits, held, outcome, ends=False)
 
     def reroute(
         self,
@@ -321,7 +325,7 @@ class Attempts:
     ) -> bool:
         """Let a job wait again, for another model; the warning tells its owner. False as above."""
         with self._database.writing() as connection:
-            return self._requeue(
+            waits = self._requeue(
                 connection,
                 held,
                 error.code,
@@ -334,6 +338,7 @@ class Attempts:
                 server=None,
                 avoided=None,
             )
+        return _counted(waits, held, error.code, ends=False)
 
     def with_expired_lease(self, *, limit: int = 100) -> Sequence[Job]:
         """Jobs whose worker gave no sign of life for longer than its lease."""
@@ -418,6 +423,15 @@ class Attempts:
 
 def _fence(held: Job) -> dict[str, Any]:
     return {"held_id": held.id, "held_attempt": held.attempt}
+
+
+def _counted(changed: bool, held: Job, outcome: str, *, ends: bool = True) -> bool:
+    """Count the end of an attempt, once it is written, and of the job when it `ends` too."""
+    if changed:
+        meters().attempt_ended(held.engine, outcome)
+        if ends:
+            meters().jobs_ended(held.engine, outcome)
+    return changed
 
 
 def _fits(upstream_id: str) -> bool:

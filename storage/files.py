@@ -17,6 +17,7 @@ from obstore.exceptions import NotFoundError as StoreNotFound
 from obstore.store import LocalStore, from_url
 
 from darkroom.errors import FileStoreUnavailable, NotFound, SettingsError
+from darkroom.watch.meters import meters
 
 #: What a local store calls the files it has not finished yet: the key, this, and a number from 1.
 #: More than so many writers of the same bytes at once are not looked for.
@@ -159,6 +160,7 @@ def _translated() -> Iterator[None]:
     except (FileNotFoundError, StoreNotFound) as error:
         raise NotFound("The picture's file is gone from the store.") from error
     except (BaseError, OSError) as error:
+        meters().is_away("store")
         raise FileStoreUnavailable("The file store does not answer at the moment.") from error
 
 

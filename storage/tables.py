@@ -159,6 +159,7 @@ jobs = Table(
     Column("batch_position", Integer),
     Column("batch_line", Integer),
     Column("custom_id", String(LONGEST_CUSTOM_ID)),
+    Column("trace", String(64)),
     Column("created_at", Double, nullable=False),
     #: When the id was last handed to Celery; a queued job that was not is sent again.
     Column("sent_at", Double),

@@ -5,6 +5,7 @@ pool of threads ignores Celery's and a row in the database outlives any broker. 
 worker` finds `app` here by convention.
 """
 
+import os
 import sys
 import warnings
 from dataclasses import replace
@@ -14,7 +15,7 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from kombu import Queue
 
-from darkroom import bus, logs
+from darkroom import bus, logs, watch
 from darkroom.errors import DarkroomError, SettingsError
 from darkroom.processes import share_heaps
 from darkroom.redis_clients import keep_clients
@@ -53,6 +54,8 @@ def make_celery(settings: Settings) -> Celery:
         worker_hijack_root_logger=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_enable_remote_control=True,
+        worker_send_task_events=settings.task_events,
+        task_send_sent_event=settings.task_events,
         task_queues=[
             Queue(bus.queue_for(engine), routing_key=bus.queue_for(engine))
             for engine in installed_engines()
@@ -94,6 +97,9 @@ def run(settings: Settings) -> None:
             "worker",
             "--without-gossip",
             "--without-mingle",
+            # Flower and Celery's own commands tell workers of one machine apart by it.
+            "--hostname",
+            f"worker-{os.getpid()}@%h",
             "--loglevel",
             settings.log_level,
         ]
@@ -114,6 +120,7 @@ def _attach(app: Celery, settings: Settings) -> None:
         # Celery's own command line can say otherwise than our settings.
         own = replace(settings, worker_concurrency=int(sender.concurrency))
         try:
+            watch.start(settings, "worker")
             process = WorkerProcess(
                 own, lambda job: send(app, job), engines=_chosen_engines(app, settings)
             )
@@ -133,6 +140,7 @@ def _attach(app: Celery, settings: Settings) -> None:
     def stop(**_: Any) -> None:
         if process is not None:
             process.stop()
+        watch.stop()
 
     def set_up_logging(**_: Any) -> None:
         logs.configure(settings)

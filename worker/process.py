@@ -27,6 +27,8 @@ from darkroom.errors import (
     Unavailable,
 )
 from darkroom.settings import Settings
+from darkroom.watch import failures
+from darkroom.watch.exporter import Exporter
 from engines.base import Engine
 from engines.catalog import Catalog
 from engines.registry import Engines, Pools, Registry
@@ -80,6 +82,7 @@ class WorkerProcess:
             slots=settings.worker_concurrency,
             engines=None if engines is None else frozenset(engines),
         )
+        self._exporter = Exporter(settings)
         self._leases = Leases(self._storage.attempts, worker=self.name, lease_s=settings.lease_s)
         self._dispatcher = Dispatcher(
             backlog=self._storage.backlog,
@@ -136,10 +139,14 @@ class WorkerProcess:
         )
 
     def run_job(self, job_id: str) -> None:
-        run_job(job_id, self._studio)
+        structlog.contextvars.clear_contextvars()
+        # Also around an attempt, where more ids are known; one exception is reported once.
+        with structlog.contextvars.bound_contextvars(job_id=job_id), failures.reported():
+            run_job(job_id, self._studio)
 
     def start(self) -> None:
         """Start the threads."""
+        self._exporter.see_to_it()
         self._give_sign_of_life()
         for name, every_s, work in (
             ("heart", self._settings.lease_s / 3, self._beat),
@@ -166,6 +173,7 @@ class WorkerProcess:
             bus.sign_off(self._broker, self._hand)
         except redis.RedisError as error:
             log.warning("not signed off", reason=str(error))
+        self._exporter.stop()
         self._storage.close()
 
     def _wind_down(self) -> None:
@@ -190,8 +198,9 @@ class WorkerProcess:
 
     def _repeat(self, every_s: float, work: Callable[[], None]) -> None:
         try:
-            while not self._stopping.wait(every_s):
-                work()
+            with failures.reported():
+                while not self._stopping.wait(every_s):
+                    work()
         finally:
             if not self._stopping.is_set():
                 # Without its heart it would lose every job. It ends, and is started anew.
@@ -201,6 +210,7 @@ class WorkerProcess:
     def _beat(self) -> None:
         self._leases.beat()
         self._give_sign_of_life()
+        self._exporter.see_to_it()
 
     def _give_sign_of_life(self) -> None:
         try:

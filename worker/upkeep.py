@@ -20,6 +20,7 @@ import structlog
 from darkroom.domain import Job
 from darkroom.errors import EngineError, Misconfigured, Unavailable
 from darkroom.pools import Pool, of_key, single
+from darkroom.watch.meters import meters
 from engines.base import Engine
 from engines.checkup import ask
 from storage import Storage
@@ -84,6 +85,7 @@ class Upkeep:
 
     def round(self) -> None:
         """Do everything once."""
+        started = time.monotonic()
         try:
             # Before the turn: an outage or a sleep counts for those who have none, too.
             self.storage.database.check()
@@ -113,7 +115,9 @@ class Upkeep:
             prune_in_turn(self.storage, self.broker, self.limits)
             # So do we, when the store is slow: files are deleted while the database is locked.
             self._distrust_if_late(began)
+            meters().upkeep_ended("done", time.monotonic() - started)
         except Unavailable as error:
+            meters().upkeep_ended(error.code, time.monotonic() - started)
             log.warning("upkeep put off", reason=error.detail)
             self._distrust_leases()
         finally:

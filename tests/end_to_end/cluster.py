@@ -90,6 +90,13 @@ class Part:
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
     def exit_code(self) -> int:
         """Its exit code, once it has ended."""
         assert self._process is not None
@@ -134,7 +141,7 @@ class Cluster(Caller):
             secret_key=SECRET,
             database_url=str(settings["database_url"]) if "database_url" in settings else None,
         )
-        self.broker = self._part(
+        self.broker = self.part(
             "broker",
             [
                 find_server().path,
@@ -143,7 +150,7 @@ class Cluster(Caller):
             ],
             lambda _: _accepts(broker_port),
         )
-        self.api = self._part("api", _darkroom("serve"), lambda _: self._answers())
+        self.api = self.part("api", _darkroom("serve"), lambda _: self._answers())
         self.workers: list[Part] = []
         for _ in range(workers):
             self.add_worker()
@@ -190,7 +197,7 @@ class Cluster(Caller):
         if is_celerys:
             command = [sys.executable, "-P", "-m", "celery", "-A", "worker", "worker"]
         name = f"worker-{len(self.workers) + 1}"
-        part = self._part(name, [*command, *options], _says_ready)
+        part = self.part(name, [*command, *options], _says_ready)
         self.workers.append(part)
         return part
 
@@ -238,6 +245,14 @@ class Cluster(Caller):
     def calls_by_job(self) -> Counter[str]:
         return Counter(run.job_id for run in self.ledger.runs())
 
+    def part(
+        self, name: str, command: Sequence[str], is_ready: Callable[[Part], bool], **variables: str
+    ) -> Part:
+        """Another process beside it, with the same settings; a `with` block starts and ends it."""
+        log = self.folder / f"{name}.log"
+        environment = self._environment | variables
+        return Part(command, environment=environment, log=log, is_ready=is_ready)
+
     def _holder(self, job_id: str, attempt: int) -> Part | None:
         tries = self.attempts(job_id)
         if len(tries) < attempt or self.storage.jobs.get(job_id).attempt != attempt:
@@ -250,10 +265,6 @@ class Cluster(Caller):
 
     def _expected_files(self) -> list[str]:
         return sorted({each.file_key for each in self.storage.images.list(limit=10_000)})
-
-    def _part(self, name: str, command: Sequence[str], is_ready: Callable[[Part], bool]) -> Part:
-        log = self.folder / f"{name}.log"
-        return Part(command, environment=self._environment, log=log, is_ready=is_ready)
 
     def _answers(self) -> bool:
         try:

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.backends.ports import free_port
 from tests.end_to_end.caller import until
-from tests.end_to_end.cluster import Cluster, Part, free_port
+from tests.end_to_end.cluster import Cluster, Part
 from tests.end_to_end.collectors import Collected, Collector, Sentry
 from tests.engines.servers.openai import OpenAIServer
 

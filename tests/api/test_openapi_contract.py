@@ -27,6 +27,7 @@ from darkroom.domain import Role
 from darkroom.settings import Settings
 from storage import Storage
 from tests.api.conftest import Caller, InlineQueue
+from tests.backends.choice import places
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -76,6 +77,7 @@ def settings(tmp_path: Path) -> Settings:
         wait_s=2,
         max_count=2,
         enable_signup=True,
+        **places(),
     )
 
 

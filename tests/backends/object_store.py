@@ -12,8 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pytest
 import requests
 
+from storage.files import Files
 from tests.backends.ports import free_port
 
 KEY, SECRET = "darkroom", "the store's secret"
@@ -55,6 +57,11 @@ class ObjectStore:
         self._folder = Path(tempfile.mkdtemp(prefix="darkroom-store-"))
         (self._folder / "accounts.json").write_text(json.dumps(ACCOUNTS))
         self.start()
+        # The first file makes the bucket.
+        with pytest.MonkeyPatch.context() as accounts:
+            for name, value in self.environment.items():
+                accounts.setenv(name, value)
+            Files(self.url("first")).put("file", b"")
         return self
 
     def __exit__(

@@ -11,9 +11,12 @@ DarkroomError
 │   ├── BodyTooLarge
 │   ├── WrongMediaType
 │   ├── NotSignedIn
-│   ├── LimitReached
+│   ├── LimitReached          as much as this user may have is queued
+│   │   ├── RateLimited       too many calls for pictures within a minute
+│   │   └── TooManySignIns    too many attempts at a password
 │   ├── PermissionDenied
-│   │   └── Disabled          an admin switched this off
+│   │   ├── Disabled          an admin switched this off
+│   │   └── ModelNotAllowed   the account's limits do not include it
 │   ├── NotFound
 │   └── Conflict
 │       └── IdempotencyConflict   the key was used before with another request
@@ -215,8 +218,8 @@ class ModelNotAllowed(PermissionDenied):
     code = "model_not_allowed"
     title = "Model not allowed"
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, param="model")
+    def __init__(self, detail: str, *, param: str | None = "model") -> None:
+        super().__init__(detail, param=param)
 
 
 class NotFound(CallerError):

@@ -50,12 +50,12 @@ def _location(file: BinaryIO) -> str | None:
 
 
 def _left_to_the_proxy(response: Response, location: str) -> Response:
-    """The same answer without its bytes; the proxy heeds `Range` by itself."""
+    """The same answer without its bytes; the proxy knows of ranges by itself."""
     response.close()
     headers = {
         name: value
         for name, value in response.headers.items()
-        if name not in ("Content-Length", "Content-Range")
+        if name not in ("Accept-Ranges", "Content-Length", "Content-Range")
     }
     return Response(headers=headers | {REDIRECT: location})
 

@@ -82,7 +82,11 @@ class Nginx:
                 *("-e", str(self._folder / "nginx.log"), "-g", "daemon off;"),
             ]
         )
-        until(self._answers, "nginx answers")
+        try:
+            until(self._answers, "nginx answers")
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
@@ -91,17 +95,21 @@ class Nginx:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.terminate()
-        self._process.wait(PATIENCE_S)
+        self._end()
         if error is not None:
             print(f"--- nginx.log\n{(self._folder / 'nginx.log').read_text()[-6000:]}")
+
+    def _end(self) -> None:
+        self._process.terminate()
+        self._process.wait(PATIENCE_S)
 
     def _answers(self) -> bool:
         assert self._process.poll() is None, (self._folder / "nginx.log").read_text()
         try:
-            return requests.get(f"{self.url}/health", verify=str(self.certificate), timeout=5).ok
+            requests.get(f"{self.url}/health", verify=str(self.certificate), timeout=5)
         except requests.ConnectionError:
             return False
+        return True
 
     def _make_certificate(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())

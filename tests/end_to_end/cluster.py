@@ -135,7 +135,8 @@ class Cluster(Caller):
             "builtin_ledger": folder / "ledger",
             "log_level": "warning",
         } | settings
-        self._environment = os.environ | {
+        #: What every part runs with.
+        self.environment = os.environ | {
             f"DARKROOM_{name.upper()}": str(value) for name, value in environment.items()
         }
         self.settings = Settings(
@@ -173,7 +174,7 @@ class Cluster(Caller):
         try:
             prepared = subprocess.run(
                 _darkroom("migrate"),
-                env=self._environment,
+                env=self.environment,
                 capture_output=True,
                 text=True,
                 timeout=PATIENCE_S,
@@ -263,7 +264,7 @@ class Cluster(Caller):
     ) -> Part:
         """Another process beside it, with the same settings; a `with` block starts and ends it."""
         log = self.folder / f"{name}.log"
-        environment = self._environment | variables
+        environment = self.environment | variables
         return Part(command, environment=environment, log=log, is_ready=is_ready)
 
     def _holder(self, job_id: str, attempt: int) -> Part | None:

@@ -78,7 +78,8 @@ class Compose:
 def _created(words: list[str]) -> Created:
     """Read the line of `podman create`: options, each with `=` or a value behind it, an image, and
     the command."""
-    service, environment = "", {}
+    service = ""
+    environment: dict[str, str | None] = {}
     rest = iter(words)
     for word in rest:
         if not word.startswith("-"):

@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData, Table, text
+from sqlalchemy import ColumnCollectionConstraint, MetaData, Table, text
 
 from storage import migrations
 from storage.database import Database
@@ -120,6 +120,7 @@ def rules(table: Table) -> set[str]:
     return {
         f"{type(each).__name__} of {', '.join(column.name for column in each.columns)}"
         for each in table.constraints
+        if isinstance(each, ColumnCollectionConstraint)
     } | {
         f"unique index of {', '.join(column.name for column in each.columns)}"
         for each in table.indexes

@@ -109,7 +109,9 @@ def test_everything_that_is_mounted_is_there() -> None:
     ]
 
     assert len(sources) == 3
-    assert all((ROOT / each).exists() for each in sources)
+    for each in sources:
+        # Where a file is missing, compose makes a folder.
+        assert (ROOT / each).is_file() if Path(each).suffix else any((ROOT / each).iterdir())
 
 
 def test_a_container_has_room_for_a_thousand_waiting_callers() -> None:

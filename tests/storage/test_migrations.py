@@ -9,7 +9,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import ColumnCollectionConstraint, MetaData, Table, text
+from sqlalchemy import MetaData, Table, text
+from sqlalchemy.schema import ColumnCollectionConstraint
 
 from storage import migrations
 from storage.database import Database

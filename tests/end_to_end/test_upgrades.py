@@ -1,10 +1,11 @@
-"""Old processes go on, and may start again, while the schema of the next release is there."""
+"""Old processes go on while the next release comes in."""
 
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from tests.end_to_end.caller import until
 from tests.end_to_end.cluster import Cluster
 
 
@@ -28,3 +29,15 @@ def test_a_release_works_and_starts_on_the_schema_of_a_later_one(tmp_path: Path)
 
         assert cluster.generate().status_code == 200
         assert cluster.call("GET", "/ready").status_code == 200
+
+
+@pytest.mark.timeout(120)
+def test_a_process_that_drains_is_not_ready_but_answers(tmp_path: Path) -> None:
+    with Cluster(tmp_path, drain_s=5) as cluster:
+        assert cluster.call("GET", "/ready").status_code == 200
+
+        cluster.api.terminate()
+
+        until(lambda: cluster.call("GET", "/ready").status_code == 503, "it is not ready")
+        assert cluster.generate().status_code == 200
+        assert cluster.api.exit_code() == 0

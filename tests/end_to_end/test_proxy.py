@@ -28,7 +28,13 @@ ITS_OWN = {"Accept-Ranges", "Date", "Server", "Connection", "Last-Modified", "X-
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("proxy")
     with (
-        Cluster(folder, apis=2, builtin_script=True, accel_location="/_files/") as cluster,
+        Cluster(
+            folder,
+            apis=2,
+            storage_url=(folder / "files").as_uri(),
+            builtin_script=True,
+            accel_location="/_files/",
+        ) as cluster,
         Nginx(folder / "nginx", ports=cluster.api_ports, files=folder / "files") as nginx,
         pytest.MonkeyPatch.context() as patch,
     ):
@@ -103,8 +109,8 @@ def test_a_picture_is_answered_as_by_darkroom_itself(
 
 def test_strangers_do_not_get_at_a_picture(cluster: Cluster, picture: str) -> None:
     _, stranger = cluster.add_user("stranger")
-    [file] = [each for each in cluster.stored_files() if len(each.name) == 64][:1]
-    inside = file.relative_to(cluster.folder / "files")
+    files = cluster.folder / "files"
+    inside = next(each for each in files.rglob("*") if len(each.name) == 64).relative_to(files)
 
     assert cluster.call("GET", picture, headers=stranger).status_code == 404
     assert requests.get(f"{cluster.url}{picture}", timeout=60).status_code == 401

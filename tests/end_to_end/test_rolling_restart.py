@@ -31,7 +31,7 @@ def database() -> Iterator[dict[str, str]]:
         yield {}
         return
     with PostgreSQL(found) as server:
-        yield {"database_url": server.new_database()}
+        yield {"database_url": server.new_database("rolling")}
 
 
 class User:

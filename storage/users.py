@@ -81,7 +81,7 @@ class Users:
         return _user(row)
 
     def update(self, user_id: str, **changes: Any) -> User:
-        """Change `name`, `role`, `permissions`, `active` or `password`. Raises NotFound."""
+        """Change `name`, `role`, `permissions`, `active`, `password` or `quotas`. Raises NotFound."""
         if "password" in changes:
             changes["password_hash"] = _hash(changes.pop("password"))
         if "permissions" in changes:
@@ -233,6 +233,7 @@ def _user(row: Row[Any]) -> User:
         permissions=frozenset(row.permissions),
         active=row.active,
         created_at=row.created_at,
+        quotas=row.quotas or {},
     )
 
 

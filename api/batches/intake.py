@@ -94,7 +94,7 @@ class Intake:
         pictures = _Pictures(self._services, batch_id)
         give_up_at = time.monotonic() + PICTURES_WITHIN_S
         for chunk in draft.chunks():
-            for item in unpacked(chunk.packed):
+            for item in unpacked(chunk.packed, chunk.costs):
                 if time.monotonic() > give_up_at:
                     raise InvalidBatch(
                         "Reading its pictures takes too long: make several batches of it.",

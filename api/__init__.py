@@ -15,6 +15,7 @@ from api.openai.file_routes import files as openai_files
 from api.openai.links import PictureLinks
 from api.openai.routes import deployments, dialect
 from api.queue import CeleryQueue, Queue
+from api.quotas import tell_quotas
 from api.requests import track_requests
 from api.routes.accounts import accounts
 from api.routes.batches import batches
@@ -51,6 +52,7 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     # With or without a slash at the end, lists are the same; a redirect would lose a body.
     app.url_map.strict_slashes = False
+    app.config["DARKROOM_CURRENCY"] = settings.currency
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.extensions[EXTENSION] = Services(
         settings=settings,
@@ -62,11 +64,12 @@ def create_app(
             finished_among=storage.jobs.finished_among,
             capacity=settings.waiting_places,
         ),
-        registry=Registry(Catalog.load(settings.model_catalog)),
+        registry=Registry(Catalog.load(settings.model_catalog, currency=settings.currency)),
         links=PictureLinks(derive_key(secret, "picture links")),
     )
     init_tokens(app, secret=secret, ttl_s=settings.token_ttl_s)
     track_requests(app)
+    tell_quotas(app)
     _add_routes(app)
     register_error_handlers(app)
     return app

@@ -9,6 +9,7 @@ from flask import Response, current_app, json, request
 from werkzeug.datastructures import Headers
 
 from api.errors import problem_of_job
+from api.money import cost_view
 from api.preferences import Preferences, read_preferences
 from api.schemas import ImageLinkSchema, JobSchema
 from api.services import Services
@@ -107,6 +108,7 @@ def job_view(job: Job, images: Sequence[StoredImage]) -> dict[str, Any]:
         "warnings": job.warnings,
         "error": job.error,
         "usage": job.usage,
+        "cost": cost_view(job),
         "metadata": job.metadata,
         "lane": job.lane,
         "deadline": job.deadline,

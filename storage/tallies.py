@@ -33,16 +33,17 @@ class Reservation:
         self._images = images
         self._cost = cost
         self.quotas = quotas
-        #: What the user's jobs count for with this one, once it was made.
-        self.spent: Spent | None = None
+        #: What the user's jobs count for, with this one if it could be made.
+        self.seen: Spent | None = None
 
     def make(self, connection: Connection) -> None:
         """Raises QuotaExceeded or BudgetExceeded; nothing is accepted then."""
         # Until the transaction ends, so that nobody else takes the same share.
         hold(connection, literal(f"quota of {self._owner_id}"))
         spent = _spent(connection, self._owner_id)
+        self.seen = spent
         refuse_excess(self.quotas, spent, images=self._images, cost=self._cost)
-        self.spent = spent.plus(self._images, self._cost)
+        self.seen = spent.plus(self._images, self._cost)
 
 
 class Tallies:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from darkroom.domain import ImageRequest, Job, Operation
 from darkroom.errors import CallerError, EngineError
 from engines.fitting import fit
+from engines.prices import Price
 from engines.registry import Engines
 from storage.health import Health
 
@@ -23,6 +24,8 @@ class Alternative:
     model: str
     request: ImageRequest
     warning: str
+    #: What it is expected to cost there, in millionths; None where nobody knows.
+    estimated_cost: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,8 @@ class Fallbacks:
     #: The engines of this moment, for one operation.
     engines: Callable[[Operation], Engines]
     health: Health
+    #: What a model of an engine costs.
+    price: Callable[[str, str], Price] = lambda engine, model: Price()
 
     def covered(self, engine: str) -> set[str]:
         """The models of an engine that have a stand-in."""
@@ -55,6 +60,7 @@ class Fallbacks:
             engine=engine,
             model=model.id,
             request=fitted.request,
+            estimated_cost=self.price(engine, model.id).estimate(fitted.request),
             warning=(
                 f"model: {job.engine}/{job.model} could not draw ({reason}), so {model.full_id} is"
                 " used."

@@ -25,6 +25,7 @@ from darkroom.errors import (
     WorkerStops,
 )
 from engines.base import Engine, Task
+from engines.prices import Price
 from storage import Storage
 from worker.aftermath import Aftermath, recorded
 from worker.leases import Lease, Leases
@@ -59,6 +60,8 @@ class Studio:
     top_up: Callable[[str], None]
     #: How many jobs the engines that have such a limit take at once.
     in_flight: Mapping[str, int] = field(default_factory=dict)
+    #: What a model of an engine costs.
+    price: Callable[[str, str], Price] = lambda engine, model: Price()
     #: Longest one attempt may take, in seconds.
     timeout_s: float
     #: Waits; returns early, with True, when the process stops.
@@ -146,8 +149,14 @@ def _keep(job: Job, pictures: Sequence[GeneratedImage], studio: Studio) -> bool:
     if len(pictures) < wanted:
         warnings.append(f"n: {wanted} pictures were asked for, the engine made {len(pictures)}.")
     kept = studio.storage.gallery.keep(job, pictures[:wanted])
+    usage = _usage_of(pictures)
     finished = studio.storage.attempts.succeed(
-        job, kept, warnings=warnings, usage=_usage_of(pictures)
+        job,
+        kept,
+        warnings=warnings,
+        usage=usage,
+        # What came beyond what was asked for is not kept, but it was paid for.
+        cost=studio.price(job.engine, job.model).settle(job.request, len(pictures), usage),
     )
     if not finished:
         studio.storage.gallery.release(job, kept)

@@ -48,7 +48,7 @@ class WorkerProcess:
         self._settings = settings
         self._storage = open_storage(settings)
         self._broker = bus.connect(settings)
-        self._registry = Registry(Catalog.load(settings.model_catalog))
+        self._registry = Registry(Catalog.load(settings.model_catalog, currency=settings.currency))
         self._stopping = threading.Event()
         #: Set once the running jobs were handed back: nobody waits for anything any more.
         self._gave_up = threading.Event()
@@ -74,6 +74,7 @@ class WorkerProcess:
                 models=settings.fallback_models or {},
                 engines=self._engines,
                 health=self._storage.health,
+                price=self._registry.price,
             ),
             driver=self._registry.driver,
         )
@@ -90,6 +91,7 @@ class WorkerProcess:
                 for name in self._registry.names()
                 if (most := self._registry.in_flight(name)) is not None
             },
+            price=self._registry.price,
             timeout_s=settings.job_timeout_s,
             pause=self._gave_up.wait,
         )

@@ -14,11 +14,13 @@ from typing import Any, Protocol
 import orjson
 from marshmallow import ValidationError
 
+from api.auth import current_user
 from api.batches.expanding import MOST_ITEMS
 from api.errors import flattened, parse_json
 from api.inputs import read_inputs
 from api.orders import Order
 from api.planning import Planner
+from api.quotas import quotas_of, refuse_unknown_price
 from api.services import Services
 from api.submission import with_files
 from darkroom.domain import BatchItem, ImageRequest, Operation
@@ -74,6 +76,7 @@ class Intake:
         self._problems = Problems()
         self._taken_ids: set[bytes] = set()
         self._has_edits = False
+        self._quotas = quotas_of(current_user().id, services)
 
     def take(self, lines: Iterable[tuple[int, Any]], draft: Draft) -> None:
         """Add every item to the draft. Raises InvalidBatch that lists what is wrong with which."""
@@ -112,6 +115,9 @@ class Intake:
             )
         self._refuse_repeated(custom_id)
         plan = self._planner.plan(order)
+        refuse_unknown_price(
+            plan.engine, plan.model, plan.estimated_cost, self._quotas, self._services
+        )
         self._has_edits = self._has_edits or order.operation is Operation.EDIT
         draft.add(
             BatchItem(
@@ -123,6 +129,7 @@ class Intake:
                 warnings=plan.warnings,
                 metadata=order.metadata,
                 deadline=order.deadline,
+                estimated_cost=plan.estimated_cost,
             )
         )
 

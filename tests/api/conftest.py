@@ -76,6 +76,7 @@ class InlineQueue:
                     driver=registry.driver,
                 ),
                 top_up=lambda engine: None,
+                price=registry.price,
                 timeout_s=30,
                 pause=lambda seconds: False,
             ),

@@ -25,6 +25,7 @@ from api.routes.health import health
 from api.routes.images import images
 from api.routes.jobs import jobs
 from api.routes.metrics import metrics
+from api.routes.usage import usage
 from api.routes.users import users
 from api.schemas import ProblemSchema
 from api.services import EXTENSION, Services
@@ -101,6 +102,7 @@ def _add_routes(app: Flask) -> None:
     api.register_blueprint(files, url_prefix="/api/v1/files")
     api.register_blueprint(accounts, url_prefix="/api/v1/auths")
     api.register_blueprint(users, url_prefix="/api/v1/users")
+    api.register_blueprint(usage, url_prefix="/api/v1/usage")
     api.register_blueprint(dialect, url_prefix="/v1")
     api.register_blueprint(openai_files, url_prefix="/v1/files")
     api.register_blueprint(openai_batches, url_prefix="/v1/batches")

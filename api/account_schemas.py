@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from api.fields import Flag, SortedList, Text, about
+from api.usage_schemas import QuotasSchema
 from darkroom.domain import GENERATE_IMAGES, Role
 
 PERMISSIONS = (GENERATE_IMAGES,)
@@ -39,6 +40,11 @@ class UserSchema(Schema):
     role = fields.Enum(Role, by_value=True, required=True)
     permissions = SortedList(fields.String(), required=True)
     active = fields.Boolean(required=True)
+    quotas = fields.Nested(
+        QuotasSchema,
+        required=True,
+        **about("What holds for this user in the place of the defaults; null lifts a limit."),
+    )
     created_at = fields.Float(required=True)
 
 
@@ -61,6 +67,9 @@ class UserChangeSchema(Schema):
     role = fields.Enum(Role, by_value=True)
     permissions = fields.List(Text(validate=validate.OneOf(PERMISSIONS)))
     active = Flag()
+    quotas = fields.Nested(
+        QuotasSchema, **about("In the place of all that was set before; `{}` for the defaults.")
+    )
     password = _password()
 
 

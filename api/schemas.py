@@ -281,8 +281,8 @@ class CostSchema(Schema):
     )
     currency = fields.String(required=True)
     is_known = fields.Boolean(
-        required=True, **about("Whether it is known: the actual cost of what is finished, or else"
-        " the estimate.")
+        required=True,
+        **about("Whether it is known: the actual cost of what is finished, or else the estimate."),
     )
 
 

@@ -15,6 +15,7 @@ from darkroom.commands import (
     jobs,
     offers,
     service,
+    usage,
     users,
 )
 from darkroom.errors import DarkroomError
@@ -71,6 +72,7 @@ for each in (
     jobs.jobs,
     offers.models,
     offers.engines,
+    usage.usage,
     accounts.login,
     accounts.logout,
     service.up,

@@ -17,6 +17,10 @@ MILLION = 1_000_000
 
 DAY_S = 24 * 3600
 
+#: More than anybody draws or spends; keeps sums within what a database holds.
+MOST_IMAGES = 10**12
+MOST_MONEY = 10**9
+
 
 def millionths(amount: Decimal) -> int:
     """An amount of money as it is counted, rounded to the nearest millionth."""

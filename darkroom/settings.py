@@ -156,8 +156,8 @@ class Settings:
     )
     currency: str = _variable(
         "USD",
-        "Currency of prices and budgets. Vendors' own prices are known in USD; with another one give"
-        " prices in the model catalog.",
+        "Currency of prices and budgets. Vendors' own prices are known in USD; with another one"
+        " give prices in the model catalog.",
     )
     unknown_prices: Literal["refuse", "allow"] = _variable(
         "refuse",

@@ -61,7 +61,7 @@ def _per_size(table: Mapping[str, Mapping[str, str]]) -> Price:
             ImageRate(size=Size.parse(size), quality=quality, cost=Decimal(cost))
             for quality, sizes in table.items()
             for size, cost in sizes.items()
-        )
+        ),
     )
 
 

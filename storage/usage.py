@@ -94,15 +94,12 @@ def _start_of(day: date) -> float:
 
 
 def _line(values: Any) -> UsageLine:
-    read = {name: value for name, value in values.items() if name != "day_number"}
+    read: dict[str, Any] = {name: value for name, value in values.items() if name != "day_number"}
     if "day_number" in values:
         read["day"] = FIRST_DAY + timedelta(days=int(values["day_number"]))
     # PostgreSQL sums big whole numbers up to decimal ones.
     return UsageLine(
-        **{
-            name: value if name in WORDS else int(value or 0)
-            for name, value in read.items()
-        }
+        **{name: value if name in WORDS else int(value or 0) for name, value in read.items()}
     )
 
 

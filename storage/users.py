@@ -81,7 +81,10 @@ class Users:
         return _user(row)
 
     def update(self, user_id: str, **changes: Any) -> User:
-        """Change `name`, `role`, `permissions`, `active`, `password` or `quotas`. Raises NotFound."""
+        """Change `name`, `role`, `permissions`, `active`, `password` or `quotas`.
+
+        Raises NotFound.
+        """
         if "password" in changes:
             changes["password_hash"] = _hash(changes.pop("password"))
         if "permissions" in changes:

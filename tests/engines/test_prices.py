@@ -59,7 +59,7 @@ def test_counted_tokens_are_what_is_paid() -> None:
     price = Catalog().price("openai", "gpt-image-1")
     assert price is not None
 
-    # 10 × 5 + 1000 × 10 + 1056 × 40
+    # 10 * 5 + 1000 * 10 + 1056 * 40
     assert price.settle(asked(1, "1024x1024", "medium"), 1, usage) == 52_290
     assert price.settle(asked(2, "1024x1024", "medium"), 1, None) == 42_240
 
@@ -76,7 +76,7 @@ def test_what_a_model_thinks_is_no_picture() -> None:
     price = Catalog().price("gemini", "gemini-3-pro-image")
     assert price is not None
 
-    # 10 × 2 + 1120 × 120 + 200 × 12
+    # 10 * 2 + 1120 * 120 + 200 * 12
     usage = Usage(input_tokens=10, output_tokens=1320)
     assert price.settle(asked(1, "1024x1024"), 1, usage) == 136_820
 

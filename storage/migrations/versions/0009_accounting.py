@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - every part of the statements is written here
 """What is drawn and spent is counted per user and day, by the database itself.
 
 Triggers keep the tallies, so that no way in which a job ends is left out, nor a worker of the

@@ -53,7 +53,6 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     # With or without a slash at the end, lists are the same; a redirect would lose a body.
     app.url_map.strict_slashes = False
-    app.config["DARKROOM_CURRENCY"] = settings.currency
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.extensions[EXTENSION] = Services(
         settings=settings,

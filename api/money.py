@@ -2,27 +2,25 @@
 
 from typing import Any
 
-from flask import current_app
-
 from darkroom.domain import Job
 from darkroom.quotas import Standing, amount
 
 
-def cost_view(job: Job) -> dict[str, Any]:
+def cost_view(job: Job, currency: str) -> dict[str, Any]:
     """What a job costs, as `CostSchema` shows it."""
     return estimate_view(
-        job.estimated_cost, actual=job.actual_cost, is_finished=job.status.is_finished
+        job.estimated_cost, currency, actual=job.actual_cost, is_finished=job.status.is_finished
     )
 
 
 def estimate_view(
-    estimated: int | None, *, actual: int | None = None, is_finished: bool = False
+    estimated: int | None, currency: str, *, actual: int | None = None, is_finished: bool = False
 ) -> dict[str, Any]:
     """What something costs, in millionths, as `CostSchema` shows it."""
     return {
         "estimated": shown(estimated),
         "actual": shown(actual),
-        "currency": current_app.config["DARKROOM_CURRENCY"],
+        "currency": currency,
         "is_known": (actual if is_finished else estimated) is not None,
     }
 

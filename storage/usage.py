@@ -98,9 +98,10 @@ def _line(values: Any) -> UsageLine:
     if "day_number" in values:
         read["day"] = FIRST_DAY + timedelta(days=int(values["day_number"]))
     # PostgreSQL sums big whole numbers up to decimal ones.
-    return UsageLine(
-        **{name: value if name in WORDS else int(value or 0) for name, value in read.items()}
-    )
+    line: dict[str, Any] = {
+        name: value if name in WORDS else int(value or 0) for name, value in read.items()
+    }
+    return UsageLine(**line)
 
 
 def _count(condition: ColumnElement[bool], name: str) -> ColumnElement[Any]:

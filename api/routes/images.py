@@ -68,7 +68,7 @@ def estimate(order: Order) -> dict[str, Any]:
         "size": str(plan.request.size) if plan.request.size else None,
         "quality": plan.request.quality,
         "warnings": plan.warnings,
-        "cost": estimate_view(plan.estimated_cost),
+        "cost": estimate_view(plan.estimated_cost, services().settings.currency),
     }
 
 

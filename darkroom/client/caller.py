@@ -194,9 +194,8 @@ class Client:
         """
         params = {"from": first, "to": last, "group_by": group_by}
         if as_csv:
-            call = Call(
-                method="GET", path=USAGE, params=params | {"format": "csv"}, is_repeatable=True
-            )
+            params["format"] = "csv"
+            call = Call(method="GET", path=USAGE, params=params, is_repeatable=True)
             with self._transport.send(call) as response:
                 return response.text
         return self._get(USAGE, **params)

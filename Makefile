@@ -30,7 +30,7 @@ check: $(VENV)/.dev ## Check style, types and who imports whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## Run the benchmarks, which print what they measure
+bench: $(VENV)/.dev ## Run the benchmarks: they print what they measure, and keep it in bench/bench.json
 	$(BIN)/pytest -m benchmark -s
 
 lock: $(VENV)/.dev ## Pin what pyproject.toml asks for (UPGRADE=--upgrade takes newer releases)

@@ -7,8 +7,10 @@ import redis
 from flask import Flask
 from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api.auth import init_tokens
+from api.counting import ANSWERS_WITHIN_S, Counters
 from api.dialects import register_error_handlers
 from api.openai.batch_routes import batches as openai_batches
 from api.openai.file_routes import files as openai_files
@@ -16,6 +18,7 @@ from api.openai.links import PictureLinks
 from api.openai.routes import deployments, dialect
 from api.queue import CeleryQueue, Queue
 from api.quotas import tell_quotas
+from api.rates import tell_rates
 from api.requests import track_requests
 from api.routes.accounts import accounts
 from api.routes.batches import batches
@@ -25,10 +28,12 @@ from api.routes.health import health
 from api.routes.images import images
 from api.routes.jobs import jobs
 from api.routes.metrics import metrics
+from api.routes.roles import roles
 from api.routes.usage import usage
 from api.routes.users import users
 from api.schemas import ProblemSchema
 from api.services import EXTENSION, Services
+from api.sign_ins import SignIns
 from api.waiting import Waiter
 from darkroom import __version__, bus
 from darkroom.secrets import derive_key, service_secret
@@ -47,6 +52,10 @@ def create_app(
 ) -> Flask:
     """The application for one process. Raises SettingsError."""
     storage = storage or open_storage(settings)
+    # Counting must not keep anybody waiting; what is sent twice would count twice.
+    counters = Counters(
+        broker or bus.connect(settings, answers_within_s=ANSWERS_WITHIN_S, retries=0)
+    )
     broker = broker or bus.connect(settings)
     secret = service_secret(settings)
     app = Flask("api", static_folder=None)
@@ -66,10 +75,15 @@ def create_app(
         ),
         registry=Registry(Catalog.load(settings.model_catalog, currency=settings.currency)),
         links=PictureLinks(derive_key(secret, "picture links")),
+        counters=counters,
+        sign_ins=SignIns(counters, settings),
     )
     init_tokens(app, secret=secret, ttl_s=settings.token_ttl_s)
     track_requests(app)
     tell_quotas(app)
+    tell_rates(app)
+    if count := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count)  # type: ignore[method-assign]
     _add_routes(app)
     register_error_handlers(app)
     return app
@@ -102,6 +116,7 @@ def _add_routes(app: Flask) -> None:
     api.register_blueprint(accounts, url_prefix="/api/v1/auths")
     api.register_blueprint(users, url_prefix="/api/v1/users")
     api.register_blueprint(usage, url_prefix="/api/v1/usage")
+    api.register_blueprint(roles, url_prefix="/api/v1/roles")
     api.register_blueprint(dialect, url_prefix="/v1")
     api.register_blueprint(openai_files, url_prefix="/v1/files")
     api.register_blueprint(openai_batches, url_prefix="/v1/batches")

@@ -5,6 +5,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import jwt
+import structlog
 from flask import Flask, g, request
 from flask_jwt_extended import JWTManager, create_access_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
@@ -41,6 +42,7 @@ def signed_in(handler: Callable[P, R]) -> Callable[P, R]:
     @wraps(handler)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         g.user = _authenticate()
+        structlog.contextvars.bind_contextvars(user_id=g.user.id)
         return handler(*args, **kwargs)
 
     _document_security(wrapper)
@@ -99,7 +101,9 @@ def accessible_owner() -> str | None:
 def _authenticate() -> User:
     token = _bearer()
     users = services().storage.users
-    if token.startswith(KEY_PREFIX):
+    #: The API key of this call; None for a token.
+    g.api_key = token if token.startswith(KEY_PREFIX) else None
+    if g.api_key is not None:
         user = users.by_key(token)
         if user is None:
             raise NotSignedIn("The API key is unknown or revoked: make a new one.")

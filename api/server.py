@@ -4,6 +4,7 @@
 once it is reached nothing else is served, health checks included.
 """
 
+import gc
 import os
 import signal
 from types import FrameType
@@ -16,8 +17,8 @@ from gunicorn.workers.base import Worker
 
 from api import create_app
 from api.services import EXTENSION, Services
-from darkroom import bus, logs
-from darkroom.processes import allow_open_files
+from darkroom import bus, logs, watch
+from darkroom.processes import allow_open_files, share_heaps
 from darkroom.secrets import service_secret
 from darkroom.settings import Settings
 from engines.catalog import Catalog
@@ -34,6 +35,9 @@ def serve(settings: Settings, *, listener: int | None = None) -> None:
     service_secret(settings)
     Catalog.load(settings.model_catalog)
     allow_open_files()
+    share_heaps()
+    # Objects that the garbage collector never visits stay in memory that all processes share.
+    gc.freeze()
     _Server(settings, listener).run()
 
 
@@ -66,18 +70,24 @@ class _Server(BaseApplication):
             "proc_name": "darkroom-api",
             "when_ready": _announce,
             "post_worker_init": _drain_on_stop,
+            "worker_exit": _send_the_rest,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
         logs.configure(self._settings)
+        watch.start(self._settings, "api")
         return create_app(self._settings)
 
 
 def _announce(arbiter: Arbiter) -> None:
     where = ", ".join(str(each) for each in arbiter.LISTENERS)
     print(f"darkroom api: ready on {where} (pid {os.getpid()})", flush=True)  # noqa: T201
+
+
+def _send_the_rest(arbiter: Arbiter, worker: Worker) -> None:
+    watch.stop()
 
 
 def _drain_on_stop(worker: Worker) -> None:

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from darkroom.domain import User
 from darkroom.errors import NotFound, SettingsError
 from darkroom.settings import Settings
-from storage import open_storage
+from storage import Storage, open_storage
 from storage.migrations import is_current
+from storage.roles import Roles
 from storage.users import Users
 
 PAGE = 500
@@ -16,13 +17,26 @@ PAGE = 500
 @contextmanager
 def open_users(settings: Settings) -> Iterator[Users]:
     """The accounts of a database. Raises SettingsError when its schema is not the one we know."""
+    with _open_current(settings) as storage:
+        yield storage.users
+
+
+@contextmanager
+def open_roles(settings: Settings) -> Iterator[Roles]:
+    """The roles of a database. Raises SettingsError when its schema is not the one we know."""
+    with _open_current(settings) as storage:
+        yield storage.roles
+
+
+@contextmanager
+def _open_current(settings: Settings) -> Iterator[Storage]:
     storage = open_storage(settings)
     try:
         if not is_current(storage.database):
             raise SettingsError(
                 "The database is not at this release's schema: run `darkroom migrate` first."
             )
-        yield storage.users
+        yield storage
     finally:
         storage.close()
 

@@ -14,6 +14,7 @@ from darkroom.commands import (
     generate,
     jobs,
     offers,
+    roles,
     service,
     usage,
     users,
@@ -81,8 +82,10 @@ for each in (
     service.migrate,
     service.show_settings,
     service.see_doctor,
+    service.back_up,
     service.prune_pictures,
     service.show_demo,
     users.user,
+    roles.role,
 ):
     commands.add_command(each)

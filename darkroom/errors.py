@@ -212,6 +212,20 @@ class BudgetExceeded(QuotaExceeded):
     title = "Budget used up"
 
 
+class RateLimited(LimitReached):
+    """This user, or this API key, asked for pictures too often within a minute."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+
+
+class TooManySignIns(LimitReached):
+    """An account or an address had too many attempts at its password."""
+
+    code = "too_many_sign_ins"
+    title = "Too many sign-ins"
+
+
 class PermissionDenied(CallerError):
     """Signed in, but not allowed."""
 
@@ -224,6 +238,16 @@ class Disabled(PermissionDenied):
 
     code = "disabled"
     title = "Disabled"
+
+
+class ModelNotAllowed(PermissionDenied):
+    """The account's limits do not include this model."""
+
+    code = "model_not_allowed"
+    title = "Model not allowed"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, param="model")
 
 
 class NotFound(CallerError):

@@ -19,6 +19,7 @@ from storage.jobs import Jobs
 from storage.openai_batches import OpenAIBatches
 from storage.outlook import Outlook
 from storage.retention import Retention
+from storage.roles import Roles
 from storage.tallies import Tallies
 from storage.usage import UsageReports
 from storage.users import Users
@@ -43,6 +44,7 @@ class Storage:
     inputs: Inputs
     documents: Documents
     users: Users
+    roles: Roles
     config: Config
     gallery: Gallery
     retention: Retention
@@ -76,6 +78,7 @@ def open_storage(settings: Settings) -> Storage:
         inputs=Inputs(database, files),
         documents=Documents(database, files),
         users=Users(database),
+        roles=Roles(database),
         config=Config(database, SecretBox(service_secret(settings)), settings.config_defaults),
         gallery=Gallery(database, files),
         retention=Retention(database),

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -36,6 +37,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from darkroom.errors import SettingsError, Unavailable
+from darkroom.watch.meters import meters
 
 #: How long a connection is waited for, and how long SQLite waits for another process's write,
 #: in seconds.
@@ -148,6 +150,16 @@ class Database:
         with self.reading() as connection:
             connection.execute(text("SELECT 1"))
 
+    def now(self) -> float:
+        """Unix time by the database's clock. Raises Unavailable."""
+        with self.reading() as connection:
+            return connection.scalars(select(epoch_now())).one()
+
+    def copy_to(self, path: Path) -> None:
+        """Write a SQLite database as it is at this moment to a new file. Raises Unavailable."""
+        with self.reading() as connection:
+            connection.exec_driver_sql("VACUUM INTO ?", (str(path),))
+
     def close(self) -> None:
         self.engine.dispose()
 
@@ -180,6 +192,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
+        meters().is_away("database")
         raise Unavailable(AWAY) from error
 
 

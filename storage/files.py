@@ -3,6 +3,8 @@
 import contextlib
 import io
 import os
+import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from obstore.exceptions import NotFoundError as StoreNotFound
 from obstore.store import LocalStore, from_url
 
 from darkroom.errors import FileStoreUnavailable, NotFound, SettingsError
+from darkroom.watch.meters import meters
 
 #: What a local store calls the files it has not finished yet: the key, this, and a number from 1.
 #: More than so many writers of the same bytes at once are not looked for.
@@ -115,6 +118,20 @@ class Files:
         with _translated():
             return sorted(meta["path"] for batch in obstore.list(self._store) for meta in batch)
 
+    def rehearse(self) -> None:
+        """Keep, read and delete a small file. Raises FileStoreUnavailable."""
+        key, data = f"rehearsal-{uuid.uuid4()}", b"a file that is kept for a moment"
+        self.put(key, data)
+        try:
+            if self.read(key) != data:
+                raise FileStoreUnavailable("The file store did not return what was kept in it.")
+        finally:
+            self.delete(key)
+
+    def free_bytes(self) -> int | None:
+        """Room left on the disk of a local folder; None for an object store."""
+        return None if self._folder is None else shutil.disk_usage(self._folder).free
+
     def check(self) -> None:
         """Raises FileStoreUnavailable when nothing can be kept."""
         if self._folder is None:
@@ -143,6 +160,7 @@ def _translated() -> Iterator[None]:
     except (FileNotFoundError, StoreNotFound) as error:
         raise NotFound("The picture's file is gone from the store.") from error
     except (BaseError, OSError) as error:
+        meters().is_away("store")
         raise FileStoreUnavailable("The file store does not answer at the moment.") from error
 
 

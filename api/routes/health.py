@@ -66,20 +66,36 @@ def _check_broker(found: Services) -> None:
 
 def _workers(found: Services) -> dict[str, Any]:
     try:
-        count = len(bus.living_workers(found.broker))
+        staff = bus.staff(found.broker)
     except redis.RedisError:
         return {"ok": False, "detail": "The broker does not answer."}
+    count = len(staff.hands)
     if count == 0:
         return {"ok": False, "count": 0, "detail": "No worker gives a sign of life."}
+    try:
+        unserved = staff.unserved(found.engines().enabled)
+    except (SettingsError, Unavailable):
+        # Said of the engines below.
+        unserved = []
+    if unserved:
+        return {
+            "ok": False,
+            "count": count,
+            "unserved": unserved,
+            "detail": bus.unserved_in_words(unserved),
+        }
     return {"ok": True, "count": count}
 
 
 def _engines(found: Services) -> dict[str, Any]:
     """The codes of the failures that made enabled engines rest."""
     try:
-        enabled = found.engines().enabled
-        ailments = found.storage.health.ailments()
+        engines = found.engines()
+        ailments = found.storage.health.resting()
     except (SettingsError, Unavailable):
         return {"ok": False, "detail": "The configuration cannot be read at the moment."}
-    resting = {name: each.code for name, each in ailments.items() if name in enabled and each.rests}
+    pools = {name: engines.pool(name) for name in engines.enabled}
+    resting = {
+        name: ailments[pool.keys[0]].code for name, pool in pools.items() if pool.rests(ailments)
+    }
     return {"ok": not resting, "resting": resting}

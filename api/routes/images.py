@@ -7,7 +7,7 @@ from flask import Response
 from werkzeug.datastructures import Headers
 
 from api.answers import preferences, wait_and_answer, warning_headers
-from api.auth import admins_only, permitted, signed_in
+from api.auth import admins_only, current_user, permitted, signed_in
 from api.blueprints import Blueprint
 from api.config_schemas import ConfigSchema, EngineCheckSchema, VerifySchema
 from api.configuring import known_engine, shown_config, update_config
@@ -16,6 +16,7 @@ from api.listing import list_models
 from api.money import estimate_view
 from api.orders import Order
 from api.planning import Planner
+from api.rates import rated
 from api.schemas import (
     EditSchema,
     GenerationSchema,
@@ -35,6 +36,7 @@ images = Blueprint("images", __name__, description="Pictures on request")
 
 @images.post("/generations")
 @permitted(GENERATE_IMAGES)
+@rated
 @images.arguments(GenerationSchema)
 @images.heeds(PREFER, IDEMPOTENCY_KEY)
 @images.response(200, ImageLinkSchema(many=True), headers=OF_A_WAIT)
@@ -60,7 +62,7 @@ def generate(order: Order) -> Response:
 @images.problems(400, 401, 403, 413, 415, 503)
 def estimate(order: Order) -> dict[str, Any]:
     """What a prompt would be drawn with, and cost, without drawing it."""
-    plan = Planner(services()).plan(order)
+    plan = Planner(services(), current_user().limits).plan(order)
     return {
         "engine": plan.engine,
         "model": plan.model,
@@ -74,6 +76,7 @@ def estimate(order: Order) -> dict[str, Any]:
 
 @images.post("/edit")
 @permitted(GENERATE_IMAGES)
+@rated
 @images.arguments(EditSchema)
 @images.heeds(PREFER, IDEMPOTENCY_KEY)
 @images.response(200, ImageLinkSchema(many=True), headers=OF_A_WAIT)
@@ -103,7 +106,7 @@ def read_models(query: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Headers
     Engines are asked what they offer, unless they were asked within the last half minute. One that
     does not answer is named in a `Warning` header, beside what is known of its models.
     """
-    models, problems = list_models(query.get("engine"), services())
+    models, problems = list_models(query.get("engine"), services(), current_user().limits)
     return models, warning_headers(problems)
 
 
@@ -138,6 +141,7 @@ def verify(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "engine": each.engine,
+            "server": each.server,
             "operations": each.operations,
             "configuration": each.configuration,
             "ok": each.is_usable,

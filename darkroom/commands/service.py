@@ -1,7 +1,10 @@
 """Commands that run and look after a Darkroom on this machine."""
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -35,11 +38,23 @@ def serve(listener: int | None) -> None:
     type=click.IntRange(min=1),
     help="Jobs to run at once. [default: DARKROOM_WORKER_CONCURRENCY, or 16]",
 )
-def worker(concurrency: int | None) -> None:
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    metavar="NAME",
+    help="Take jobs of this engine; may be repeated. [default: DARKROOM_WORKER_ENGINES, or all]",
+)
+def worker(concurrency: int | None, engines: tuple[str, ...]) -> None:
     """Run one worker alone: it takes jobs from the queue and has them drawn."""
     from worker.celery import run
 
-    run(start(**({} if concurrency is None else {"worker_concurrency": concurrency})))
+    chosen: dict[str, Any] = {}
+    if concurrency is not None:
+        chosen["worker_concurrency"] = concurrency
+    if engines:
+        chosen["worker_engines"] = engines
+    run(start(**chosen))
 
 
 @click.command()
@@ -67,20 +82,38 @@ def show_settings() -> None:
 
 
 @click.command("doctor")
-def see_doctor() -> None:
+@click.option("--json", "wants_json", is_flag=True, help="Print the result as JSON.")
+def see_doctor(*, wants_json: bool) -> None:
     """Say what works, and what is wrong and how to put it right.
 
-    Looks at the database, the file store, the broker and every enabled engine, at no cost. The
-    status is 1 when something failed.
+    Looks at this machine, the database, the file store, the broker, the workers, the clocks and
+    every enabled engine, at no cost. The status is 1 when something failed; a warning is not yet a
+    failure.
     """
-    from darkroom.doctor import examine
+    from darkroom.doctor import Grade, examine
 
-    is_well = True
+    found = []
     for each in examine(start()):
-        click.echo(str(each))
-        is_well = is_well and each.is_well
-    if not is_well:
+        found.append(each)
+        if not wants_json:
+            click.echo(str(each))
+    if wants_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=2))
+    if any(each.grade is Grade.FAILED for each in found):
         sys.exit(1)
+
+
+@click.command("backup")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def back_up(folder: Path) -> None:
+    """Copy the data folder to FOLDER, while it is in use.
+
+    The copy is a data folder itself: start it with DARKROOM_DATA_DIR, or put it in place of a lost
+    one. Doing it again copies only what is new.
+    """
+    from darkroom.backup import back_up
+
+    back_up(start(), folder, click.echo)
 
 
 @click.command("prune")

@@ -16,8 +16,11 @@ def user() -> None:
 @click.argument("email")
 @click.option("--name", help="Name to show. [default: the e-mail]")
 @click.option("--admin", is_flag=True, help="May administer everything.")
+@click.option("--role", help="Role whose limits hold for it: see `darkroom role list`.")
 @click.option("--password-stdin", is_flag=True, help="Read a password from standard input.")
-def add_user(email: str, name: str | None, admin: bool, password_stdin: bool) -> None:
+def add_user(
+    email: str, name: str | None, admin: bool, role: str | None, password_stdin: bool
+) -> None:
     """Create an account and print its first API key."""
     from darkroom.accounts import open_users
     from darkroom.domain import Role
@@ -25,12 +28,14 @@ def add_user(email: str, name: str | None, admin: bool, password_stdin: bool) ->
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
     if password == "":
         raise click.UsageError("--password-stdin was given, but standard input is empty.")
+    if admin and role is not None:
+        raise click.UsageError("--admin is a role: leave out --role.")
     settings = start()
     with open_users(settings) as users:
         account = users.create(
             email=email,
             name=name or email,
-            role=Role.ADMIN if admin else Role.USER,
+            role=Role.ADMIN if admin else role or Role.USER,
             permissions=settings.default_permissions,
             password=password,
         )
@@ -95,6 +100,18 @@ def _limit(name: str, text: str) -> int | None:
     if not 0 <= read <= most or not (is_money or read == read.to_integral_value()):
         raise click.UsageError(f"{option}: {text} must be from 0 to {most:,}.")
     return millionths(read) if is_money else int(read)
+
+
+@user.command("role")
+@click.argument("email")
+@click.argument("role")
+def give_role(email: str, role: str) -> None:
+    """Give an account a role; its limits hold from the next request on."""
+    from darkroom.accounts import open_users, with_email
+
+    with open_users(start()) as users:
+        account = users.update(with_email(users, email).id, role=role)
+    click.echo(f"{account.email} has the role {account.role}.")
 
 
 @user.command("key")

@@ -72,6 +72,7 @@ class InlineQueue:
                         models={},
                         engines=partial(registry.engines, config),
                         health=self.storage.health,
+                        limits=self.storage.users.limits_of,
                     ),
                     driver=registry.driver,
                 ),
@@ -107,6 +108,9 @@ class Caller:
 
     def post(self, path: str, **kwargs: Any) -> Answer:
         return self._call("POST", path, **kwargs)
+
+    def put(self, path: str, **kwargs: Any) -> Answer:
+        return self._call("PUT", path, **kwargs)
 
     def patch(self, path: str, **kwargs: Any) -> Answer:
         return self._call("PATCH", path, **kwargs)
@@ -206,7 +210,7 @@ def sign_in(app: Flask, storage: Storage) -> Callable[..., Caller]:
 
     def make(
         email: str,
-        role: Role = Role.USER,
+        role: str = Role.USER,
         permissions: tuple[str, ...] = (GENERATE_IMAGES,),
         password: str | None = None,
     ) -> Caller:

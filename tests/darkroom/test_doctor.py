@@ -1,11 +1,25 @@
 """`darkroom doctor` says of each part whether it works, and what to do when it does not."""
 
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis
 from click.testing import CliRunner, Result
 
+from darkroom import bus
+from darkroom.broker import embedded_broker
 from darkroom.cli import commands
+from darkroom.doctor import Grade
+from darkroom.doctor.clocks import agreement
+from darkroom.ownership import owning
+from darkroom.secrets import SECRET_FILE
+from darkroom.settings import Settings
+from darkroom.supervision import Supervisor
+from tests.end_to_end.caller import until
 from tests.engines.servers.openai import OpenAIServer
 
 
@@ -15,8 +29,28 @@ def _embedded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
-def run(command: str) -> Result:
-    return CliRunner().invoke(commands, [command])
+@pytest.fixture
+def broker_url(tmp_path: Path, supervisor: Supervisor) -> Iterator[str]:
+    """The address of a real one, in a folder of its own."""
+    settings = Settings(data_dir=tmp_path / "elsewhere")
+    with owning(settings.data_dir) as lock:
+        embedded = embedded_broker(settings, lock=lock)
+        supervisor.start(embedded.program)
+        with bus.connect(replace(settings, redis_url=embedded.url)) as client:
+            until(lambda: answers(client), "the broker answers")
+        yield embedded.url
+        supervisor.stop()
+
+
+def answers(client: "redis.Redis") -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+
+
+def run(*command: str) -> Result:
+    return CliRunner().invoke(commands, command)
 
 
 def test_all_is_well_on_defaults() -> None:
@@ -26,6 +60,8 @@ def test_all_is_well_on_defaults() -> None:
 
     assert result.exit_code == 0
     assert [line.split(":")[0] for line in result.output.splitlines()] == [
+        "ok      secret",
+        "ok      open files",
         "ok      database",
         "ok      file store",
         "ok      engine builtin (generate, edit)",
@@ -65,3 +101,57 @@ def test_a_broker_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch)
 
     assert result.exit_code == 1
     assert "FAILED  broker" in result.output
+
+
+def test_a_broker_that_throws_ids_away_fails_and_one_without_workers_is_in_doubt(
+    monkeypatch: pytest.MonkeyPatch, broker_url: str
+) -> None:
+    run("migrate")
+    monkeypatch.setenv("DARKROOM_REDIS_URL", broker_url)
+
+    before = run("doctor")
+    with redis.Redis.from_url(broker_url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    after = run("doctor")
+
+    assert before.exit_code == 0
+    assert "ok      clock of the broker" in before.output
+    assert "WARNING workers: None gives a sign of life" in before.output
+    assert after.exit_code == 1
+    assert "FAILED  broker: Its maxmemory-policy is allkeys-lru" in after.output
+
+
+def test_a_secret_that_others_can_read_is_in_doubt(tmp_path: Path) -> None:
+    run("migrate")
+    run("doctor")
+    (tmp_path / SECRET_FILE).chmod(0o644)
+
+    result = run("doctor", "--json")
+
+    assert result.exit_code == 0
+    [found] = [each for each in json.loads(result.output) if each["part"] == "secret"]
+    assert found["grade"] == "warning"
+    assert "chmod 600" in found["detail"]
+
+
+def test_a_file_store_that_cannot_be_written_to_fails(tmp_path: Path) -> None:
+    run("migrate")
+    (tmp_path / "files").rmdir()
+    (tmp_path / "files").write_text("in the way")
+
+    result = run("doctor")
+
+    assert result.exit_code == 1
+    assert "DARKROOM_STORAGE_URL" in result.output
+
+
+@pytest.mark.parametrize(
+    ("apart_s", "grade"),
+    [(0.5, Grade.OK), (-0.5, Grade.OK), (10, Grade.WARNING), (-10, Grade.WARNING), (60, "failed")],
+)
+def test_clocks_that_are_apart_are_in_doubt_and_fail_beyond_a_lease(
+    apart_s: float, grade: Grade
+) -> None:
+    found = agreement("database", lambda: time.time() + apart_s, lease_s=30)
+
+    assert found.grade == grade

@@ -90,6 +90,13 @@ class Part:
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
     def exit_code(self) -> int:
         """Its exit code, once it has ended."""
         assert self._process is not None
@@ -127,14 +134,14 @@ class Cluster(Caller):
         self._environment = os.environ | {
             f"DARKROOM_{name.upper()}": str(value) for name, value in environment.items()
         }
-        self._settings = Settings(
+        self.settings = Settings(
             data_dir=folder / "data",
             redis_url=redis_url,
             storage_url=str(environment["storage_url"]),
             secret_key=SECRET,
             database_url=str(settings["database_url"]) if "database_url" in settings else None,
         )
-        self.broker = self._part(
+        self.broker = self.part(
             "broker",
             [
                 find_server().path,
@@ -143,11 +150,10 @@ class Cluster(Caller):
             ],
             lambda _: _accepts(broker_port),
         )
-        self.api = self._part("api", _darkroom("serve"), lambda _: self._answers())
-        self.workers = [
-            self._part(f"worker-{number}", _darkroom("worker"), _says_ready)
-            for number in range(1, workers + 1)
-        ]
+        self.api = self.part("api", _darkroom("serve"), lambda _: self._answers())
+        self.workers: list[Part] = []
+        for _ in range(workers):
+            self.add_worker()
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +168,7 @@ class Cluster(Caller):
             )
             self.key = prepared.stdout.strip()
             #: The same database and files that the parts use.
-            self.storage: Storage = open_storage(self._settings)
+            self.storage: Storage = open_storage(self.settings)
             self.broker.start()
             for part in (self.api, *self.workers):
                 part.start(wait=False)
@@ -184,6 +190,16 @@ class Cluster(Caller):
         if error is not None:
             for log in sorted(self.folder.glob("*.log")):
                 print(f"--- {log.name}\n{log.read_text()[-6000:]}")
+
+    def add_worker(self, *options: str, is_celerys: bool = False) -> Part:
+        """One more worker, with these options of `darkroom worker` or of Celery's own; start it."""
+        command = _darkroom("worker")
+        if is_celerys:
+            command = [sys.executable, "-P", "-m", "celery", "-A", "worker", "worker"]
+        name = f"worker-{len(self.workers) + 1}"
+        part = self.part(name, [*command, *options], _says_ready)
+        self.workers.append(part)
+        return part
 
     def add_user(self, name: str) -> tuple[str, dict[str, str]]:
         """Another user's id, and the headers to call as that user."""
@@ -229,6 +245,14 @@ class Cluster(Caller):
     def calls_by_job(self) -> Counter[str]:
         return Counter(run.job_id for run in self.ledger.runs())
 
+    def part(
+        self, name: str, command: Sequence[str], is_ready: Callable[[Part], bool], **variables: str
+    ) -> Part:
+        """Another process beside it, with the same settings; a `with` block starts and ends it."""
+        log = self.folder / f"{name}.log"
+        environment = self._environment | variables
+        return Part(command, environment=environment, log=log, is_ready=is_ready)
+
     def _holder(self, job_id: str, attempt: int) -> Part | None:
         tries = self.attempts(job_id)
         if len(tries) < attempt or self.storage.jobs.get(job_id).attempt != attempt:
@@ -241,10 +265,6 @@ class Cluster(Caller):
 
     def _expected_files(self) -> list[str]:
         return sorted({each.file_key for each in self.storage.images.list(limit=10_000)})
-
-    def _part(self, name: str, command: Sequence[str], is_ready: Callable[[Part], bool]) -> Part:
-        log = self.folder / f"{name}.log"
-        return Part(command, environment=self._environment, log=log, is_ready=is_ready)
 
     def _answers(self) -> bool:
         try:

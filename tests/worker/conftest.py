@@ -120,7 +120,7 @@ def hire(
             broker=broker,
             dispatcher=dispatcher,
             aftermath=an_aftermath(storage, policy=policy, fallbacks=fallbacks),
-            engine=engine,
+            engine=lambda name, server: engine(name),
             engine_names=lambda: ("builtin", "paid", "resuming", "scripted"),
             announce=lambda job_id: announced.append(storage.jobs.get(job_id)),
             announce_change=changed.append,

@@ -13,9 +13,12 @@ DarkroomError
 │   ├── WrongMediaType
 │   ├── NotSignedIn
 │   ├── LimitReached
+│   │   ├── RateLimited       too many calls for pictures within a minute
+│   │   ├── TooManySignIns    too many attempts at a password
 │   │   └── QuotaExceeded     as many images as a user may have in a day or month
 │   │       └── BudgetExceeded    as much money
 │   ├── PermissionDenied
+│   │   ├── ModelNotAllowed   not for this user
 │   │   └── Disabled          an admin switched this off
 │   ├── NotFound
 │   └── Conflict

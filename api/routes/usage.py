@@ -29,6 +29,7 @@ usage = Blueprint("usage", __name__, description="What was drawn and spent")
 
 @usage.get("/")
 @signed_in
+@usage.doc(responses={"200": {"content": {"text/csv": {"schema": {"type": "string"}}}}})
 @usage.arguments(UsageQuerySchema, location="query")
 @usage.response(200, UsageReportSchema)
 @usage.problems(400, 401, 503)

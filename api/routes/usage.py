@@ -24,12 +24,21 @@ from darkroom.errors import InvalidRequest
 from darkroom.quotas import standings
 from storage.usage import Grouping, UsageLine
 
+REPORT = {
+    "200": {
+        "content": {
+            "application/json": {"schema": UsageReportSchema},
+            "text/csv": {"schema": {"type": "string"}},
+        }
+    }
+}
+
 usage = Blueprint("usage", __name__, description="What was drawn and spent")
 
 
 @usage.get("/")
 @signed_in
-@usage.doc(responses={"200": {"content": {"text/csv": {"schema": {"type": "string"}}}}})
+@usage.doc(responses=REPORT)
 @usage.arguments(UsageQuerySchema, location="query")
 @usage.response(200, UsageReportSchema)
 @usage.problems(400, 401, 503)

@@ -21,8 +21,9 @@ up: $(VENV)/.base ## Run broker, worker and API on this machine until Ctrl-C
 	@$(BIN)/darkroom up
 
 # Each file's tests stay together, because those of one file often share a server.
+# `make test BACKENDS=shared` runs on PostgreSQL, the system's redis-server and an S3-compatible store.
 test: $(VENV)/.dev ## Run the tests, several at once
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
 check: $(VENV)/.dev ## Check style, types and who imports whom
 	$(BIN)/ruff check

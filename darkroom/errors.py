@@ -12,14 +12,14 @@ DarkroomError
 │   ├── BodyTooLarge
 │   ├── WrongMediaType
 │   ├── NotSignedIn
-│   ├── LimitReached
+│   ├── LimitReached          as much as this user may have is queued
 │   │   ├── RateLimited       too many calls for pictures within a minute
 │   │   ├── TooManySignIns    too many attempts at a password
 │   │   └── QuotaExceeded     as many images as a user may have in a day or month
 │   │       └── BudgetExceeded    as much money
 │   ├── PermissionDenied
-│   │   ├── ModelNotAllowed   not for this user
-│   │   └── Disabled          an admin switched this off
+│   │   ├── Disabled          an admin switched this off
+│   │   └── ModelNotAllowed   the account's limits do not include it
 │   ├── NotFound
 │   └── Conflict
 │       └── IdempotencyConflict   the key was used before with another request
@@ -249,8 +249,8 @@ class ModelNotAllowed(PermissionDenied):
     code = "model_not_allowed"
     title = "Model not allowed"
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, param="model")
+    def __init__(self, detail: str, *, param: str | None = "model") -> None:
+        super().__init__(detail, param=param)
 
 
 class NotFound(CallerError):

@@ -24,7 +24,7 @@ from engines.catalog import Catalog
 from engines.registry import Registry
 from storage import Storage, open_storage
 from storage.backlog import Next
-from tests.backends.schema import prepare
+from tests.backends.choice import places, prepare
 from worker.aftermath import Aftermath
 from worker.fallback import Fallbacks
 from worker.generation import Studio, run_job
@@ -142,7 +142,7 @@ class Caller:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data", wait_s=2, redis_url="redis://unused")
+    return Settings(data_dir=tmp_path / "data", wait_s=2, redis_url="redis://unused", **places())
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from darkroom.domain import NO_LIMITS, NamedRole, Role
 from darkroom.settings import Settings
 from storage import Storage
 from tests.api.conftest import Caller, InlineQueue
+from tests.backends.choice import places
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -81,6 +82,7 @@ def settings(tmp_path: Path) -> Settings:
         requests_per_minute=100_000,
         sign_ins_per_account=100_000,
         sign_ins_per_address=100_000,
+        **places(),
     )
 
 

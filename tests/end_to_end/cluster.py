@@ -14,19 +14,17 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import requests
 
-from darkroom.broker import find_server
 from darkroom.domain import Attempt, Job
 from darkroom.settings import Settings
 from engines.ledger import Ledger, Run
 from storage import Storage, open_storage
+from tests.backends import choice
 from tests.backends.ports import free_port
 from tests.end_to_end.caller import PATIENCE_S, Caller, until
-
-SECRET = "the secret of the tests, 32 chars"
 
 
 class Part:
@@ -122,15 +120,17 @@ class Cluster(Caller):
         self.url = f"http://127.0.0.1:{api_port}"
         self.redis_url = redis_url = f"redis://127.0.0.1:{broker_port}/0"
         self.ledger = Ledger(folder / "ledger")
-        environment = {
+        environment: dict[str, Any] = {
             "data_dir": folder / "data",
             "port": api_port,
             "redis_url": redis_url,
             "storage_url": (folder / "files").as_uri(),
-            "secret_key": SECRET,
+            "secret_key": choice.SECRET,
             "builtin_ledger": folder / "ledger",
             "log_level": "warning",
-        } | settings
+            **self.places,
+            **settings,
+        }
         self._environment = os.environ | {
             f"DARKROOM_{name.upper()}": str(value) for name, value in environment.items()
         }
@@ -138,13 +138,13 @@ class Cluster(Caller):
             data_dir=folder / "data",
             redis_url=redis_url,
             storage_url=str(environment["storage_url"]),
-            secret_key=SECRET,
-            database_url=str(settings["database_url"]) if "database_url" in settings else None,
+            secret_key=choice.SECRET,
+            database_url=environment.get("database_url"),
         )
         self.broker = self.part(
             "broker",
             [
-                find_server().path,
+                choice.redis_program(),
                 *("--port", str(broker_port), "--bind", "127.0.0.1", "--save", ""),
                 *("--appendonly", "no", "--dir", str(folder), *broker_options),
             ],
@@ -261,7 +261,7 @@ class Cluster(Caller):
         return next(each for each in self.workers if each.pid == pid)
 
     def _is_clean(self) -> bool:
-        return sorted(each.name for each in self.stored_files()) == self._expected_files()
+        return sorted(self.stored_files()) == self._expected_files()
 
     def _expected_files(self) -> list[str]:
         return sorted({each.file_key for each in self.storage.images.list(limit=10_000)})

@@ -14,7 +14,7 @@ from darkroom.settings import Settings
 from engines.base import Engine
 from storage import Storage, open_storage
 from storage.retention import Limits
-from tests.backends.schema import prepare
+from tests.backends.choice import places, prepare
 from tests.worker.doubles import (
     PATIENT,
     ROUND_EVERY_S,
@@ -39,7 +39,7 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage
     with monkeypatch.context() as opening:
         opening.setattr(storage_package, "Database", OutageDatabase)
         opening.setattr(storage_package, "Files", OutageFiles)
-        storage = open_storage(Settings(data_dir=tmp_path))
+        storage = open_storage(Settings(data_dir=tmp_path, **places()))
     prepare(storage.database)
     yield storage
     storage.close()

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import unquote, urlsplit
@@ -179,6 +180,28 @@ class Settings:
     )
     model_catalog: Path | None = _variable(
         None, "JSON file that adds models to the catalog, or corrects what it says of them."
+    )
+    images_per_day: int | None = _variable(
+        None, "Most images one user may have drawn in a day of UTC. Default: no limit."
+    )
+    images_per_month: int | None = _variable(
+        None, "Most images one user may have drawn in a month of UTC. Default: no limit."
+    )
+    budget_per_day: Decimal | None = _variable(
+        None, "Most that the images of one user may cost in a day of UTC. Default: no limit."
+    )
+    budget_per_month: Decimal | None = _variable(
+        None, "Most that the images of one user may cost in a month of UTC. Default: no limit."
+    )
+    currency: str = _variable(
+        "USD",
+        "Currency of prices and budgets. Vendors' own prices are known in USD; with another one"
+        " give prices in the model catalog.",
+    )
+    unknown_prices: Literal["refuse", "allow"] = _variable(
+        "refuse",
+        "What becomes of a request by a user with a budget for a model whose price nobody knows.",
+        choices=("refuse", "allow"),
     )
     enable_builtin: bool = _variable(True, "Whether the built-in placeholder engine is offered.")
     builtin_latency_s: float = _variable(
@@ -429,6 +452,8 @@ def _read(env: FileAwareEnv, setting: Field[Any]) -> Any:
             value = env.int(name)
         elif "float" in kind:
             value = env.float(name)
+        elif "Decimal" in kind:
+            value = env.decimal(name)
         elif "Path" in kind:
             value = env.path(name)
         else:
@@ -438,7 +463,9 @@ def _read(env: FileAwareEnv, setting: Field[Any]) -> Any:
     choices = setting.metadata["choices"]
     if choices and value not in choices:
         raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.")
-    if isinstance(value, int | float) and value < setting.metadata["least"]:
+    if isinstance(value, Decimal) and not value.is_finite():
+        raise SettingsError(f"{name} is {value}; it must be an amount of money.")
+    if isinstance(value, int | float | Decimal) and value < setting.metadata["least"]:
         raise SettingsError(f"{name} is {value}; it must be at least {setting.metadata['least']}.")
     if isinstance(value, int | float) and value > setting.metadata["most"]:
         raise SettingsError(f"{name} is {value}; it must be at most {setting.metadata['most']}.")

@@ -17,6 +17,7 @@ from api.openai.file_routes import files as openai_files
 from api.openai.links import PictureLinks
 from api.openai.routes import deployments, dialect
 from api.queue import CeleryQueue, Queue
+from api.quotas import tell_quotas
 from api.rates import tell_rates
 from api.requests import track_requests
 from api.routes.accounts import accounts
@@ -28,6 +29,7 @@ from api.routes.images import images
 from api.routes.jobs import jobs
 from api.routes.metrics import metrics
 from api.routes.roles import roles
+from api.routes.usage import usage
 from api.routes.users import users
 from api.schemas import ProblemSchema
 from api.services import EXTENSION, Services
@@ -71,13 +73,14 @@ def create_app(
             finished_among=storage.jobs.finished_among,
             capacity=settings.waiting_places,
         ),
-        registry=Registry(Catalog.load(settings.model_catalog)),
+        registry=Registry(Catalog.load(settings.model_catalog, currency=settings.currency)),
         links=PictureLinks(derive_key(secret, "picture links")),
         counters=counters,
         sign_ins=SignIns(counters, settings),
     )
     init_tokens(app, secret=secret, ttl_s=settings.token_ttl_s)
     track_requests(app)
+    tell_quotas(app)
     tell_rates(app)
     if count := settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count)  # type: ignore[method-assign]
@@ -112,6 +115,7 @@ def _add_routes(app: Flask) -> None:
     api.register_blueprint(files, url_prefix="/api/v1/files")
     api.register_blueprint(accounts, url_prefix="/api/v1/auths")
     api.register_blueprint(users, url_prefix="/api/v1/users")
+    api.register_blueprint(usage, url_prefix="/api/v1/usage")
     api.register_blueprint(roles, url_prefix="/api/v1/roles")
     api.register_blueprint(dialect, url_prefix="/v1")
     api.register_blueprint(openai_files, url_prefix="/v1/files")

@@ -6,6 +6,7 @@ from marshmallow import Schema, fields, validate
 
 from api.fields import Flag, SortedList, Text, about
 from api.role_schemas import ROLE_NAME, LimitsSchema
+from api.usage_schemas import QuotasSchema
 from darkroom.domain import GENERATE_IMAGES, Role
 
 PERMISSIONS = (GENERATE_IMAGES,)
@@ -42,6 +43,11 @@ class UserSchema(Schema):
     role = fields.String(required=True, **about("`admin`, `user`, or a role that was made."))
     permissions = SortedList(fields.String(), required=True)
     active = fields.Boolean(required=True)
+    quotas = fields.Nested(
+        QuotasSchema,
+        required=True,
+        **about("What holds for this user in the place of the defaults; null lifts a limit."),
+    )
     created_at = fields.Float(required=True)
     limits = fields.Nested(
         LimitsSchema, required=True, **about("What holds: its own limits, else its role's.")
@@ -70,6 +76,9 @@ class UserChangeSchema(Schema):
     permissions = fields.List(Text(validate=validate.OneOf(PERMISSIONS)))
     own_limits = fields.Nested(LimitsSchema, **OWN_LIMITS)
     active = Flag()
+    quotas = fields.Nested(
+        QuotasSchema, **about("In the place of all that was set before; `{}` for the defaults.")
+    )
     password = _password()
 
 

@@ -9,6 +9,7 @@ from flask import Response, current_app, json, request
 from werkzeug.datastructures import Headers
 
 from api.errors import problem_of_job
+from api.money import cost_view
 from api.preferences import Preferences, read_preferences
 from api.schemas import ImageLinkSchema, JobSchema
 from api.services import Services
@@ -44,7 +45,7 @@ def wait_and_answer(job: Job, wanted: Preferences, services: Services) -> Respon
         response = _answer(job, services)
     except Unavailable as error:
         log.warning("answer put off", job_id=job.id, reason=error.detail)
-        response = _accepted(job)
+        response = _accepted(job, services)
     response.headers["Darkroom-Job"] = job.id
     if wanted.applied:
         response.headers["Preference-Applied"] = wanted.applied
@@ -75,11 +76,11 @@ def _answer(job: Job, services: Services) -> Response:
         return _json(200, ImageLinkSchema(many=True).dump([file_view(each) for each in images]))
     if job.status.is_finished:
         return problem_of_job(job, job_url(job))
-    return _accepted(job)
+    return _accepted(job, services)
 
 
-def _accepted(job: Job) -> Response:
-    response = _json(202, JobSchema().dump(job_view(job, ())))
+def _accepted(job: Job, services: Services) -> Response:
+    response = _json(202, JobSchema().dump(job_view(job, (), currency=services.settings.currency)))
     response.headers["Location"] = job_url(job)
     return response
 
@@ -88,7 +89,7 @@ def job_url(job: Job) -> str:
     return f"/api/v1/jobs/{job.id}"
 
 
-def job_view(job: Job, images: Sequence[StoredImage]) -> dict[str, Any]:
+def job_view(job: Job, images: Sequence[StoredImage], *, currency: str) -> dict[str, Any]:
     """A job as `JobSchema` shows it."""
     return {
         "id": job.id,
@@ -107,6 +108,7 @@ def job_view(job: Job, images: Sequence[StoredImage]) -> dict[str, Any]:
         "warnings": job.warnings,
         "error": job.error,
         "usage": job.usage,
+        "cost": cost_view(job, currency),
         "metadata": job.metadata,
         "lane": job.lane,
         "deadline": job.deadline,

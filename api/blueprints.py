@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from flask_smorest import Blueprint as SmorestBlueprint
 from marshmallow import Schema
 
-from api.documenting import OF_A_RATE, RETRY_AFTER, SIGN_IN, Header
+from api.documenting import OF_A_RATE, QUOTA, RETRY_AFTER, SIGN_IN, Header
 from api.errors import PROBLEM, Parser
 from api.schemas import ProblemSchema
 
@@ -23,13 +23,13 @@ REASONS = {
     415: "The body is not JSON.",
     416: "The range is not in the file.",
     422: "The idempotency key was used with another request.",
-    429: "As much as the user may have is queued, or calls came too often: try again after"
-    " `Retry-After` seconds.",
+    429: "As much as the user may have is queued, drawn or spent, or calls came too often: try"
+    " again after `Retry-After` seconds.",
     503: "A part of the service is out of reach for now.",
 }
 
 #: The headers that come with a failure.
-HEADERS = {401: SIGN_IN, 429: RETRY_AFTER, 503: RETRY_AFTER}
+HEADERS = {401: SIGN_IN, 429: RETRY_AFTER | QUOTA, 503: RETRY_AFTER}
 
 
 class Blueprint(SmorestBlueprint):

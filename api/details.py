@@ -25,7 +25,7 @@ def job_detail(job: Job, services: Services, *, to_admin: bool) -> dict[str, Any
     is_open = not job.status.is_finished
     expected = estimate(job, position, services) if is_open else Estimate()
     return {
-        **job_view(job, storage.images.of_job(job.id)),
+        **job_view(job, storage.images.of_job(job.id), currency=services.settings.currency),
         **_timings(job, attempts),
         "attempts": [_attempt_view(each, to_admin=to_admin) for each in attempts],
         "queue_position": position,

@@ -64,7 +64,17 @@ OF_AN_OPENAI_RATE = {
 SIGN_IN = {"WWW-Authenticate": _answered("`Bearer`.", required=True)}
 WARNING = {"Warning": _answered('`299 darkroom "…"`: what could not be honoured.')}
 OF_A_JOB = {"Darkroom-Job": _answered("The id of the job.", required=True), **WARNING}
-OF_A_WAIT = {**OF_A_JOB, "Preference-Applied": _answered("What of `Prefer` was granted.")}
+QUOTA = {
+    f"X-Quota-{what}-{period}-{part}": _answered(f"{meaning} Only where there is such a limit.")
+    for what in ("Images", "Budget")
+    for period in ("Day", "Month")
+    for part, meaning in (
+        ("Limit", f"Most {what.lower()} of a {period.lower()} of UTC."),
+        ("Remaining", "What is left of it."),
+        ("Reset", "Seconds until it begins anew."),
+    )
+}
+OF_A_WAIT = {**OF_A_JOB, **QUOTA, "Preference-Applied": _answered("What of `Prefer` was granted.")}
 OF_CONTENT = {
     "ETag": _answered("Names these bytes.", required=True),
     "Accept-Ranges": _answered("`bytes`.", required=True),

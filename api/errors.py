@@ -11,6 +11,7 @@ from marshmallow import RAISE, Schema
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
 
+from api.money import standing_view
 from darkroom import errors
 from darkroom.domain import Job
 
@@ -96,6 +97,8 @@ def problem_of(error: errors.DarkroomError) -> Response:
         }
     if isinstance(error, errors.LimitReached):
         members["retry_after_s"] = error.retry_after_s
+    if isinstance(error, errors.QuotaExceeded) and error.standing is not None:
+        members["quota"] = standing_view(error.standing)
     return problem(
         _status_of(type(error)),
         code=error.code,

@@ -20,6 +20,8 @@ class Plan:
     model: str
     request: ImageRequest
     warnings: tuple[str, ...]
+    #: What it is expected to cost at most, in millionths; None where nobody knows.
+    estimated_cost: int | None
 
 
 class Planner:
@@ -52,6 +54,9 @@ class Planner:
             model=model.id,
             request=fitted.request,
             warnings=(*fitted.warnings, *_not_honoured(order)),
+            estimated_cost=self._services.registry.price(model.engine, model.id).estimate(
+                fitted.request
+            ),
         )
 
     def engines(self, operation: Operation) -> Engines:

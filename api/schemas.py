@@ -266,6 +266,26 @@ class UsageSchema(Schema):
     input_image_tokens = fields.Integer(required=True)
 
 
+class CostSchema(Schema):
+    """What pictures cost, as decimal text; `null` is unknown, which is not nothing."""
+
+    estimated = fields.String(
+        required=True,
+        allow_none=True,
+        **about("At most, by size and quality; without the tokens of prompt and input pictures."),
+    )
+    actual = fields.String(
+        required=True,
+        allow_none=True,
+        **about("Once it is finished. Null after a paid call whose end was not seen."),
+    )
+    currency = fields.String(required=True)
+    is_known = fields.Boolean(
+        required=True,
+        **about("Whether it is known: the actual cost of what is finished, or else the estimate."),
+    )
+
+
 class JobSchema(Schema):
     """One job, as it stands."""
 
@@ -292,6 +312,7 @@ class JobSchema(Schema):
         allow_none=True,
         **about("What its pictures took; null where the engine does not tell."),
     )
+    cost = fields.Nested(CostSchema, required=True)
     metadata = fields.Dict(keys=fields.String(), required=True)
     lane = LaneName(required=True, **about("Which line it waits in.", enum=LaneName.names))
     deadline = fields.Float(
@@ -488,6 +509,17 @@ class EngineSchema(Schema):
     )
 
 
+class QuotaSchema(Schema):
+    """How one limit stands."""
+
+    what = fields.String(required=True, validate=validate.OneOf(["images", "budget"]))
+    period = fields.String(required=True, validate=validate.OneOf(["day", "month"]))
+    limit = fields.String(required=True, **about("A count of images, or an amount of money."))
+    used = fields.String(required=True, **about("Drawn, spent or reserved."))
+    remaining = fields.String(required=True)
+    resets_at = fields.Float(required=True, **about("When the period is over (Unix time)."))
+
+
 class ProblemDetailSchema(Schema):
     line = fields.Integer(**about("The line of the batch it is about, from 1."))
     param = fields.String(required=True)
@@ -519,3 +551,4 @@ class ProblemSchema(Schema):
     upstream_request_id = fields.String(**about("The vendor's id of the call."))
     retryable = fields.Boolean()
     warnings = fields.List(fields.String())
+    quota = fields.Nested(QuotaSchema, **about("The limit that is used up, where one is."))

@@ -10,6 +10,7 @@ from api.auth import current_user
 from api.inputs import EditInputs, read_inputs
 from api.orders import Order
 from api.planning import Planner
+from api.quotas import quotas_of, refuse_unknown_price, reserve
 from api.services import Services
 from darkroom.domain import ImageRequest, Job, JobStatus, NewJob, User
 from darkroom.errors import Conflict, InvalidRequest, LimitReached, Unavailable
@@ -33,7 +34,7 @@ def submit(order: Order, services: Services) -> Job:
 
     An order that was accepted before, under the same idempotency key, is the same job, whatever
     has changed since. Raises Disabled, InvalidRequest, ModelNotAllowed, Misconfigured,
-    IdempotencyConflict, LimitReached or Unavailable; then nothing was accepted.
+    IdempotencyConflict, LimitReached, QuotaExceeded or Unavailable; then nothing was accepted.
     """
     earlier = _replayed(current_user().id, order.digest(), services)
     if earlier is not None:
@@ -75,6 +76,7 @@ def submit_again(job: Job, services: Services) -> Job:
         )
     return _accept(
         NewJob(
+            estimated_cost=services.registry.price(job.engine, job.model).estimate(job.request),
             owner_id=job.owner_id,
             engine=job.engine,
             model=job.model,
@@ -112,6 +114,7 @@ def _new_job(order: Order, services: Services) -> NewJob:
         request_hash=order.digest(),
         lane=order.lane,
         deadline=order.deadline,
+        estimated_cost=plan.estimated_cost,
     )
 
 
@@ -137,9 +140,12 @@ def _refuse_full_queue(owner: User, services: Services) -> None:
 
 
 def _accept(new: NewJob, job_id: str, services: Services) -> Job:
-    with tracing.span("submit", engine=new.engine, model=new.model) as span:
+    quotas = quotas_of(new.owner_id, services)
+    refuse_unknown_price(new.engine, new.model, new.estimated_cost, quotas, services)
+    share = reserve(new.owner_id, quotas, images=new.request.count, cost=new.estimated_cost or 0)
+    with tracing.span("submit", engine=new.engine, model=new.model) as span, share as reservation:
         new = replace(new, trace=tracing.carrier())
-        job, is_new = services.storage.jobs.submit(new, job_id=job_id)
+        job, is_new = services.storage.jobs.submit(new, job_id=job_id, reservation=reservation)
         structlog.contextvars.bind_contextvars(job_id=job.id)
         span.note(job_id=job.id, user_id=job.owner_id, is_new=is_new)
         if is_new:

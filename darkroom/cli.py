@@ -16,6 +16,7 @@ from darkroom.commands import (
     offers,
     roles,
     service,
+    usage,
     users,
 )
 from darkroom.errors import DarkroomError
@@ -72,6 +73,7 @@ for each in (
     jobs.jobs,
     offers.models,
     offers.engines,
+    usage.usage,
     accounts.login,
     accounts.logout,
     service.up,

@@ -23,6 +23,9 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any, Protocol, Self
 
+#: The code of a failure after which the pictures may have been drawn, and charged.
+OUTCOME_UNKNOWN = "outcome_unknown"
+
 GENERATE_IMAGES = "features.image_generation"
 """The permission to ask for images, by the name Open WebUI gives it."""
 
@@ -248,6 +251,8 @@ class NewJob:
     #: The failed job that this one repeats.
     retry_of: str | None = None
     place: BatchPlace | None = None
+    #: What it is expected to cost at most, in millionths of the currency; None where nobody knows.
+    estimated_cost: int | None = None
     #: Where in a trace it was accepted, as a W3C `traceparent`.
     trace: str | None = None
 
@@ -283,6 +288,23 @@ class Job(NewJob):
     created_at: float
     started_at: float | None
     finished_at: float | None
+    #: What its pictures cost, in millionths; None where nobody knows, and before it succeeded.
+    cost: int | None = None
+
+    @property
+    def actual_cost(self) -> int | None:
+        """What it cost once it is finished; None where nobody knows, as after a paid call whose
+        end was not seen."""
+        match self.status:
+            case JobStatus.SUCCEEDED:
+                return self.cost
+            case JobStatus.FAILED:
+                may_be_charged = self.error is not None and self.error.code == OUTCOME_UNKNOWN
+            case JobStatus.CANCELED:
+                may_be_charged = self.worker is not None
+            case _:
+                return None
+        return None if may_be_charged and self.estimated_cost != 0 else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,6 +340,8 @@ class BatchItem:
     deadline: float | None = None
     #: The job that it repeats.
     retry_of: str | None = None
+    #: What it is expected to cost at most, in millionths of the currency; None where nobody knows.
+    estimated_cost: int | None = None
 
 
 class BatchStatus(StrEnum):
@@ -513,6 +537,8 @@ class User:
     permissions: frozenset[str]
     active: bool
     created_at: float
+    #: What an admin set for this user in the place of the default quotas; None lifts one.
+    quotas: Mapping[str, int | None] = field(default_factory=dict)
     #: What holds for the account: its own limits, and those of its role elsewhere.
     limits: Limits = NO_LIMITS
     #: The account's own limits.

@@ -7,13 +7,16 @@ DarkroomError
 │   ├── InvalidRequest        a field is missing, malformed or out of range
 │   │   ├── InvalidBatch      items of a batch are
 │   │   ├── UnknownModel      no enabled engine offers this model
-│   │   └── Unsupported       the model cannot honour a parameter (strict requests only)
+│   │   ├── Unsupported       the model cannot honour a parameter (strict requests only)
+│   │   └── PriceUnknown      a budget cannot be kept with a model whose price nobody knows
 │   ├── BodyTooLarge
 │   ├── WrongMediaType
 │   ├── NotSignedIn
 │   ├── LimitReached          as much as this user may have is queued
 │   │   ├── RateLimited       too many calls for pictures within a minute
-│   │   └── TooManySignIns    too many attempts at a password
+│   │   ├── TooManySignIns    too many attempts at a password
+│   │   └── QuotaExceeded     as many images as a user may have in a day or month
+│   │       └── BudgetExceeded    as much money
 │   ├── PermissionDenied
 │   │   ├── Disabled          an admin switched this off
 │   │   └── ModelNotAllowed   the account's limits do not include it
@@ -149,6 +152,13 @@ class Unsupported(InvalidRequest):
     title = "Unsupported parameter"
 
 
+class PriceUnknown(InvalidRequest):
+    """The user has a budget, and nobody knows what the model costs."""
+
+    code = "price_unknown"
+    title = "Unknown price"
+
+
 class BodyTooLarge(CallerError):
     """The request body is over the limit."""
 
@@ -182,6 +192,27 @@ class LimitReached(CallerError):
     def __init__(self, detail: str, *, retry_after_s: float) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+
+
+class QuotaExceeded(LimitReached):
+    """As many images as this user may have in a day or month are drawn or asked for already."""
+
+    code = "quota_exceeded"
+    title = "Quota used up"
+
+    #: How the limit stands: a `darkroom.quotas.Standing`.
+    standing: Any
+
+    def __init__(self, detail: str, *, retry_after_s: float, standing: Any = None) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
+        self.standing = standing
+
+
+class BudgetExceeded(QuotaExceeded):
+    """As much money as this user may spend in a day or month is spent or reserved already."""
+
+    code = "budget_exceeded"
+    title = "Budget used up"
 
 
 class RateLimited(LimitReached):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from darkroom.domain import Capabilities, FreeSizes, MaskSupport, Model, Size
-from engines.catalog_file import Correction, read_corrections
+from engines.catalog_file import ANY_MODEL, Correction, read_corrections
 from engines.gemini_sizes import (
     GEMINI_2_5_AT_1K,
     GEMINI_3_1_AT_1K,
@@ -18,6 +18,8 @@ from engines.gemini_sizes import (
     IMAGEN_AT_1K,
     sizes_at,
 )
+from engines.price_list import CURRENCY, PRICES
+from engines.prices import Price
 
 
 def _sizes(text: str) -> tuple[Size, ...]:
@@ -189,18 +191,24 @@ KNOWN: tuple[Model, ...] = (
 class Catalog:
     """The known models of every engine, as an admin corrected them."""
 
-    def __init__(self, models: Iterable[Model] = KNOWN) -> None:
+    def __init__(
+        self,
+        models: Iterable[Model] = KNOWN,
+        prices: Mapping[tuple[str, str], Price] = PRICES,
+    ) -> None:
         self._engines: dict[str, dict[str, Model]] = {}
+        self._prices = dict(prices)
         for each in models:
             self._engines.setdefault(each.engine, {})[each.id] = each
 
     @classmethod
-    def load(cls, path: Path | None = None) -> Self:
-        """The known models, corrected by the file at `path` when there is one.
+    def load(cls, path: Path | None = None, *, currency: str = CURRENCY) -> Self:
+        """The known models, corrected by the file at `path` when there is one. Prices are known
+        of the file alone when the currency is not that of the vendors' lists.
 
         Raises SettingsError that names the file and the entry at fault.
         """
-        catalog = cls()
+        catalog = cls(prices=PRICES if currency == CURRENCY else {})
         for each in read_corrections(path) if path else ():
             catalog._correct(each)
         return catalog
@@ -217,7 +225,15 @@ class Catalog:
         capabilities = UNLISTED.get(engine, Capabilities())
         return Model(id=model_id, name=model_id, engine=engine, capabilities=capabilities)
 
+    def price(self, engine: str, model_id: str) -> Price | None:
+        """What a model costs; None where nobody said."""
+        return self._prices.get((engine, model_id)) or self._prices.get((engine, ANY_MODEL))
+
     def _correct(self, correction: Correction) -> None:
+        if correction.price is not None:
+            self._prices[correction.engine, correction.model_id] = correction.price
+        if correction.model_id == ANY_MODEL:
+            return
         before = self.model(correction.engine, correction.model_id)
         after = correction.apply(before)
         self._engines.setdefault(after.engine, {})[after.id] = after

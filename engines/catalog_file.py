@@ -7,8 +7,10 @@ The file is JSON: engine, then model, then what differs from what Darkroom knows
             "gpt-image-2": {"qualities": ["low", "medium"]}}}
 ```
 
-Besides `name` and `retired_on` an entry takes the fields of `darkroom.domain.Capabilities`;
-`sizes` is a list, or an object with the fields of `FreeSizes`.
+Besides `name`, `retired_on` and `price` an entry takes the fields of
+`darkroom.domain.Capabilities`; `sizes` is a list, or an object with the fields of `FreeSizes`.
+`price` is described in `engines.price_file`; the model `*` stands for all others of an engine, and
+takes nothing else.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,6 +23,8 @@ import orjson
 
 from darkroom.domain import Capabilities, FreeSizes, MaskSupport, Model, Size
 from darkroom.errors import SettingsError
+from engines.price_file import PriceFault, read_price
+from engines.prices import Price
 from engines.sizes import is_drawable, nearest_size
 
 FLAGS = frozenset({"negative_prompt", "seed"})
@@ -28,6 +32,10 @@ WORD_LISTS = frozenset({"qualities", "output_formats", "backgrounds"})
 CAPABILITIES = frozenset(each.name for each in fields(Capabilities))
 SIZE_LIMITS = frozenset(each.name for each in fields(FreeSizes))
 MAY_BE_ZERO = frozenset({"max_input_images", "max_partial_images", "max_seed", "min_pixels"})
+
+
+#: The model that stands for all others of an engine.
+ANY_MODEL = "*"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +47,8 @@ class Correction:
     capabilities: Mapping[str, Any]
     name: str | None = None
     retired_on: str | None = None
+    #: None where the file says nothing of it.
+    price: Price | None = None
 
     def apply(self, model: Model) -> Model:
         return replace(
@@ -75,20 +85,24 @@ def read_corrections(path: Path) -> Iterator[Correction]:
 
 
 def _read_entry(engine: str, model_id: str, values: Any) -> Correction:
-    own: dict[str, str] = {}
+    own: dict[str, Any] = {}
     capabilities: dict[str, Any] = {}
     for key, value in _entries(values):
+        if model_id == ANY_MODEL and key != "price":
+            raise _Fault(f"`{ANY_MODEL}` takes a `price` and nothing else")
         match key:
             case "name":
                 own[key] = _words([value], key)[0]
             case "retired_on":
                 own[key] = _day(value)
+            case "price":
+                own[key] = _price(value)
             case "sizes":
                 capabilities[key] = _sizes(value)
             case _ if key in CAPABILITIES:
                 capabilities[key] = _capability(key, value)
             case _:
-                known = ", ".join(sorted({"name", "retired_on"} | CAPABILITIES))
+                known = ", ".join(sorted({"name", "retired_on", "price"} | CAPABILITIES))
                 raise _Fault(f"`{key}` is not a field; there are {known}")
     return Correction(engine=engine, model_id=model_id, capabilities=capabilities, **own)
 
@@ -126,6 +140,13 @@ def _words(value: Any, key: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
         raise _Fault(f"`{key}` must be text, or a list of text where there are several")
     return tuple(value)
+
+
+def _price(value: Any) -> Price:
+    try:
+        return read_price(value)
+    except PriceFault as fault:
+        raise _Fault(f"`price`{fault}") from fault
 
 
 def _day(value: Any) -> str:

@@ -24,6 +24,7 @@ from engines.base import Engine
 from engines.catalog import Catalog
 from engines.foreign import guarded
 from engines.listings import Listings
+from engines.prices import FREE, Price
 
 GROUP = "darkroom.engines"
 LISTING = "GET /api/images/models?engine=all lists all there are"
@@ -115,6 +116,17 @@ class Registry:
             resumes=resumes,
             begins_anew=begins_anew,
         )
+
+    def price(self, engine: str, model_id: str) -> Price:
+        """What a model costs; an engine that charges nothing is free unless the catalog says
+        otherwise."""
+        known = self.catalog.price(engine, model_id)
+        if known is not None:
+            return known
+        try:
+            return Price() if self.driver(engine).paid else FREE
+        except Misconfigured:
+            return Price()
 
     def create(self, config: EngineConfig) -> Engine:
         """The engine of that name, configured so; of several servers, one. Asks nobody.

@@ -20,6 +20,8 @@ from storage.openai_batches import OpenAIBatches
 from storage.outlook import Outlook
 from storage.retention import Retention
 from storage.roles import Roles
+from storage.tallies import Tallies
+from storage.usage import UsageReports
 from storage.users import Users
 
 __all__ = ["Storage", "open_storage"]
@@ -46,6 +48,8 @@ class Storage:
     config: Config
     gallery: Gallery
     retention: Retention
+    tallies: Tallies
+    usage: UsageReports
 
     def close(self) -> None:
         self.database.close()
@@ -78,4 +82,6 @@ def open_storage(settings: Settings) -> Storage:
         config=Config(database, SecretBox(service_secret(settings)), settings.config_defaults),
         gallery=Gallery(database, files),
         retention=Retention(database),
+        tallies=Tallies(database),
+        usage=UsageReports(database),
     )

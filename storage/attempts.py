@@ -245,8 +245,9 @@ class Attempts:
         *,
         warnings: Sequence[str],
         usage: Usage | None = None,
+        cost: int | None = None,
     ) -> bool:
-        """Finish a job with its pictures, all in one transaction.
+        """Finish a job with its pictures, and what they cost, all in one transaction.
 
         Returns False, and changes nothing, when the job is not held by this attempt any more.
         """
@@ -258,6 +259,9 @@ class Attempts:
                 JobStatus.SUCCEEDED,
                 progress=1.0,
                 warnings=list(warnings),
+                cost=cost,
+                drawn=len(pictures),
+                drawn_bytes=sum(each.picture.size_bytes for each in pictures),
                 **told,
             )
             if finished:
@@ -322,6 +326,7 @@ class Attempts:
         model: str,
         request: ImageRequest,
         warning: str,
+        estimated_cost: int | None = None,
     ) -> bool:
         """Let a job wait again, for another model; the warning tells its owner. False as above."""
         with self._database.writing() as connection:
@@ -335,6 +340,7 @@ class Attempts:
                 request=request_to_json(request),
                 warnings=[*held.warnings, warning],
                 upstream_id=None,
+                estimated_cost=estimated_cost,
                 server=None,
                 avoided=None,
             )

@@ -36,7 +36,7 @@ from darkroom.domain import (
     Lane,
     NewBatch,
 )
-from darkroom.errors import Conflict, NotFound
+from darkroom.errors import Conflict, NotFound, QuotaExceeded
 from darkroom.watch.meters import meters
 from storage.backlog import QUEUED
 from storage.batch_results import FINISHED, Results, jobs_in_order
@@ -45,6 +45,7 @@ from storage.database import Database, epoch_now
 from storage.planting import insert_jobs
 from storage.replays import earlier_row
 from storage.tables import batch_chunks, batches, job_inputs, jobs
+from storage.tallies import Reservation
 from storage.transitions import CHUNK, chunks
 
 # To the letter the conditions of partial indexes.
@@ -75,15 +76,25 @@ class Batches:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def submit(self, new: NewBatch, draft: Draft, *, batch_id: str) -> tuple[Batch, bool]:
+    def submit(
+        self,
+        new: NewBatch,
+        draft: Draft,
+        *,
+        batch_id: str,
+        reservation: Reservation | None = None,
+    ) -> tuple[Batch, bool]:
         """Accept a batch, whole. Returns it, and whether it is new.
 
         One that the owner submitted before with the same idempotency key is returned instead.
-        Raises IdempotencyConflict when that one asked for something else, and Conflict when
-        pictures that its items work on are not held under its id.
+        Raises IdempotencyConflict when that one asked for something else, Conflict when pictures
+        that its items work on are not held under its id, and QuotaExceeded when what all of it
+        asks for cannot be reserved.
         """
         try:
             with self._database.writing() as connection:
+                if reservation is not None:
+                    reservation.make(connection)
                 _check_held(connection, draft.file_keys, batch_id)
                 row = connection.execute(
                     insert(batches)
@@ -105,11 +116,16 @@ class Batches:
                 for chunk in draft.chunks():
                     connection.execute(
                         insert(batch_chunks).values(
-                            batch_id=batch_id, position=chunk.position, packed=chunk.packed
+                            batch_id=batch_id,
+                            position=chunk.position,
+                            packed=chunk.packed,
+                            images=chunk.images,
+                            cost=chunk.cost,
+                            costs=list(chunk.costs),
                         )
                     )
                 return _batch_of(row), True
-        except IntegrityError:
+        except (IntegrityError, QuotaExceeded):
             earlier = None
             if new.idempotency_key is not None:
                 earlier = self.replayed(new.owner_id, new.idempotency_key, new.request_hash)
@@ -204,12 +220,12 @@ class Batches:
                 .where(batch_chunks.c.batch_id == batch_id)
                 .scalar_subquery()
             )
-            packed = connection.scalars(
+            chunk = connection.execute(
                 delete(batch_chunks)
                 .where(batch_chunks.c.batch_id == batch_id, batch_chunks.c.position == first)
-                .returning(batch_chunks.c.packed)
+                .returning(batch_chunks.c.packed, batch_chunks.c.costs)
             ).one()
-            items = unpacked(packed)
+            items = unpacked(chunk.packed, chunk.costs)
             insert_jobs(connection, batch, items)
             connection.execute(
                 update(batches)
@@ -290,7 +306,7 @@ class Batches:
                 row = connection.execute(behind.order_by(batch_chunks.c.position)).one_or_none()
             if row is None:
                 return
-            yield from unpacked(row.packed)
+            yield from unpacked(row.packed, row.costs)
             position = row.position
 
     def request_cancel(self, batch_id: str) -> Sequence[str]:

@@ -12,13 +12,14 @@ from sqlalchemy import ColumnElement, Select, bindparam, insert, or_, select, tu
 from sqlalchemy.exc import IntegrityError
 
 from darkroom.domain import ImageRequest, Job, JobError, JobStatus, NewJob
-from darkroom.errors import DeadlineExceeded, NotFound
+from darkroom.errors import DeadlineExceeded, NotFound, QuotaExceeded
 from darkroom.watch.meters import meters
 from storage.backlog import QUEUED
 from storage.database import Database, epoch_now
 from storage.records import job_of, new_row, request_to_json
 from storage.replays import earlier_row
 from storage.tables import jobs
+from storage.tallies import Reservation
 from storage.transitions import chunks, move
 
 #: How many jobs of the same request are looked at to find the one that a repeated call is about.
@@ -43,16 +44,21 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def submit(self, new: NewJob, *, job_id: str | None = None) -> tuple[Job, bool]:
+    def submit(
+        self, new: NewJob, *, job_id: str | None = None, reservation: Reservation | None = None
+    ) -> tuple[Job, bool]:
         """Accept a job, under the id its inputs are held for. Returns it, and whether it is new.
 
         A job the owner submitted before with the same idempotency key is returned instead.
-        Raises IdempotencyConflict when that one asked for something else.
+        Raises IdempotencyConflict when that one asked for something else, and QuotaExceeded when
+        what it asks for cannot be reserved.
         """
         try:
             with self._database.writing() as connection:
+                if reservation is not None:
+                    reservation.make(connection)
                 job = job_of(connection.execute(ACCEPT, new_row(new, job_id or new_job_id())).one())
-        except IntegrityError:
+        except (IntegrityError, QuotaExceeded):
             earlier = None
             if new.idempotency_key is not None:
                 earlier = self.replayed(new.owner_id, new.idempotency_key, new.request_hash)
@@ -131,7 +137,14 @@ class Jobs:
         return set(job_ids) - pending
 
     def reroute_waiting(
-        self, job: Job, *, engine: str, model: str, request: ImageRequest, warning: str
+        self,
+        job: Job,
+        *,
+        engine: str,
+        model: str,
+        request: ImageRequest,
+        warning: str,
+        estimated_cost: int | None = None,
     ) -> bool:
         """Let a job that waits wait for another model. False when it does not wait any more."""
         with self._database.writing() as connection:
@@ -153,6 +166,7 @@ class Jobs:
                         avoided=None,
                         sent_at=None,
                         not_before=None,
+                        estimated_cost=estimated_cost,
                         revision=jobs.c.revision + 1,
                     )
                 ).rowcount

@@ -44,4 +44,5 @@ def _job_of(item: BatchItem, batch: Batch, place: BatchPlace) -> NewJob:
         deadline=item.deadline,
         retry_of=item.retry_of,
         place=place,
+        estimated_cost=item.estimated_cost,
     )

@@ -60,6 +60,7 @@ def new_row(new: NewJob, job_id: str) -> dict[str, Any]:
         "batch_position": place.position if place else None,
         "batch_line": place.line if place else None,
         "custom_id": place.custom_id if place else None,
+        "estimated_cost": new.estimated_cost,
     }
 
 
@@ -95,6 +96,8 @@ def job_of(row: Row[Any]) -> Job:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        estimated_cost=row.estimated_cost,
+        cost=row.cost,
     )
 
 

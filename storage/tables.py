@@ -60,6 +60,8 @@ users = Table(
     Column("password_hash", Text),
     Column("active", Boolean, nullable=False),
     Column("created_at", Double, nullable=False),
+    #: What an admin set for this user instead of the defaults: see `darkroom.quotas.Quotas`.
+    Column("quotas", JSON),
     #: The account's own limits, and the one of them that `storage.backlog` reads.
     Column("limits", JSON),
     Column("max_running", Integer),
@@ -123,6 +125,11 @@ batch_chunks = Table(
     #: The place of its first item in the batch, from 0.
     Column("position", Integer, primary_key=True),
     Column("packed", LargeBinary, nullable=False),
+    #: How many pictures they ask for, and what these cost as far as it is known, in millionths;
+    #: then what each item costs.
+    Column("images", Integer),
+    Column("cost", BigInteger),
+    Column("costs", JSON),
 )
 
 jobs = Table(
@@ -165,6 +172,12 @@ jobs = Table(
     Column("sent_at", Double),
     Column("started_at", Double),
     Column("finished_at", Double),
+    #: What it is expected to cost, and what it did, in millionths; None where nobody knows.
+    Column("estimated_cost", BigInteger),
+    Column("cost", BigInteger),
+    #: How many pictures it made, and their size: kept when the pictures are not.
+    Column("drawn", Integer),
+    Column("drawn_bytes", BigInteger),
     UniqueConstraint("owner_id", "idempotency_key"),
     Index("ix_jobs_owner_id_created_at", "owner_id", "created_at"),
     Index("ix_jobs_created_at", "created_at"),
@@ -208,6 +221,20 @@ attempts = Table(
     Column("detail", EngineText),
     # The newest of one model, to tell how long a picture takes.
     Index("ix_attempts_engine_model_ended_at", "engine", "model", "ended_at"),
+)
+
+#: What the jobs that a user handed over on one day (UTC, counted from 1970) count for together. The
+#: database keeps them by triggers on jobs and batches, so that they always add up; see migration
+#: 0009. The slots of a day are summed: writers use different ones to stay out of each other's way.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("owner_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("slot", Integer, primary_key=True),
+    Column("images", BigInteger, nullable=False),
+    #: In millionths.
+    Column("cost", BigInteger, nullable=False),
 )
 
 #: When each user was last served.

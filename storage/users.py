@@ -91,7 +91,7 @@ class Users:
         return _user(row)
 
     def update(self, user_id: str, **changes: Any) -> User:
-        """Change `name`, `role`, `permissions`, `active`, `password` or `own_limits`.
+        """Change `name`, `role`, `permissions`, `active`, `password`, `own_limits` or `quotas`.
 
         Raises NotFound, or InvalidRequest when there is no such role.
         """
@@ -252,6 +252,7 @@ def _user(row: Row[Any]) -> User:
         permissions=frozenset(row.permissions),
         active=row.active,
         created_at=row.created_at,
+        quotas=row.quotas or {},
         limits=own_limits.over(limits_of(row.role_limits)),
         own_limits=own_limits,
     )

@@ -178,6 +178,7 @@ class Aftermath:
             model=other.model,
             request=other.request,
             warning=other.warning,
+            estimated_cost=other.estimated_cost,
         )
 
     def _may_be_paid_for(self, job: Job) -> bool:

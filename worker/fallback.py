@@ -12,6 +12,7 @@ from darkroom.domain import ImageRequest, Job, Limits, Operation
 from darkroom.errors import CallerError, EngineError
 from engines.fitting import fit
 from engines.permitting import refuse_beyond, refuse_model, refuse_open_size
+from engines.prices import Price
 from engines.registry import Engines
 from storage.health import Health
 
@@ -24,6 +25,8 @@ class Alternative:
     model: str
     request: ImageRequest
     warning: str
+    #: What it is expected to cost there, in millionths; None where nobody knows.
+    estimated_cost: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,8 @@ class Fallbacks:
     health: Health
     #: What a job's owner may ask for, by id.
     limits: Callable[[str], Limits]
+    #: What a model of an engine costs.
+    price: Callable[[str, str], Price] = lambda engine, model: Price()
 
     def covered(self, engine: str) -> set[str]:
         """The models of an engine that have a stand-in."""
@@ -65,6 +70,7 @@ class Fallbacks:
             engine=engine,
             model=model.id,
             request=fitted.request,
+            estimated_cost=self.price(engine, model.id).estimate(fitted.request),
             warning=(
                 f"model: {job.engine}/{job.model} could not draw ({reason}), so {model.full_id} is"
                 " used."

@@ -28,6 +28,7 @@ from darkroom.pools import PoolOf, health_key, single
 from darkroom.watch import tracing
 from darkroom.watch.meters import meters
 from engines.base import Engine, Task
+from engines.prices import Price
 from storage import Storage
 from worker import watching
 from worker.aftermath import Aftermath, recorded
@@ -63,6 +64,8 @@ class Studio:
     top_up: Callable[[str], None]
     #: The servers that jobs can go to at this moment. Raises Unavailable.
     pools: Callable[[], PoolOf] = lambda: single
+    #: What a model of an engine costs.
+    price: Callable[[str, str], Price] = lambda engine, model: Price()
     #: Longest one attempt may take, in seconds.
     timeout_s: float
     #: Waits; returns early, with True, when the process stops.
@@ -148,10 +151,16 @@ def _keep(job: Job, pictures: Sequence[GeneratedImage], studio: Studio) -> bool:
     warnings = list(job.warnings)
     if len(pictures) < wanted:
         warnings.append(f"n: {wanted} pictures were asked for, the engine made {len(pictures)}.")
+    usage = _usage_of(pictures)
     with tracing.span("store", job_id=job.id):
         kept = studio.storage.gallery.keep(job, pictures[:wanted])
         finished = studio.storage.attempts.succeed(
-            job, kept, warnings=warnings, usage=_usage_of(pictures)
+            job,
+            kept,
+            warnings=warnings,
+            usage=usage,
+            # What came beyond what was asked for is not kept, but it was paid for.
+            cost=studio.price(job.engine, job.model).settle(job.request, len(pictures), usage),
         )
     if not finished:
         studio.storage.gallery.release(job, kept)

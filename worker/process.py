@@ -70,7 +70,7 @@ class WorkerProcess:
         self._settings = settings
         self._storage = open_storage(settings)
         self._broker = bus.connect(settings)
-        self._registry = Registry(Catalog.load(settings.model_catalog))
+        self._registry = Registry(Catalog.load(settings.model_catalog, currency=settings.currency))
         self._stopping = threading.Event()
         #: Set once the running jobs were handed back: nobody waits for anything any more.
         self._gave_up = threading.Event()
@@ -102,6 +102,7 @@ class WorkerProcess:
                 models=settings.fallback_models or {},
                 engines=self._engines,
                 health=self._storage.health,
+                price=self._registry.price,
                 limits=self._storage.users.limits_of,
             ),
             driver=self._registry.driver,
@@ -115,6 +116,7 @@ class WorkerProcess:
             announce_change=self._announce_change,
             aftermath=self._aftermath,
             top_up=self._top_up,
+            price=self._registry.price,
             pools=lambda: self._pools().of,
             timeout_s=settings.job_timeout_s,
             pause=self._gave_up.wait,

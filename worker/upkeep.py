@@ -241,5 +241,6 @@ class Upkeep:
                 model=other.model,
                 request=other.request,
                 warning=other.warning,
+                estimated_cost=other.estimated_cost,
             ):
                 self.announce_change(job.id)

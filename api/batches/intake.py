@@ -20,6 +20,7 @@ from api.errors import flattened, parse_json
 from api.inputs import read_inputs
 from api.orders import Order
 from api.planning import Planner
+from api.quotas import quotas_of, refuse_unknown_price
 from api.services import Services
 from api.submission import with_files
 from darkroom.domain import BatchItem, ImageRequest, Operation
@@ -81,6 +82,7 @@ class Intake:
         self._problems = Problems()
         self._taken_ids: set[bytes] = set()
         self._has_edits = False
+        self._quotas = quotas_of(current_user().id, services)
 
     def take(self, lines: Iterable[tuple[int, Any]], draft: Draft) -> None:
         """Add every item to the draft. Raises InvalidBatch that lists what is wrong with which."""
@@ -101,7 +103,7 @@ class Intake:
         pictures = _Pictures(self._services, batch_id)
         give_up_at = time.monotonic() + PICTURES_WITHIN_S
         for chunk in draft.chunks():
-            for item in unpacked(chunk.packed):
+            for item in unpacked(chunk.packed, chunk.costs):
                 if time.monotonic() > give_up_at:
                     raise InvalidBatch(
                         "Reading its pictures takes too long: make several batches of it.",
@@ -119,6 +121,9 @@ class Intake:
             )
         self._refuse_repeated(custom_id)
         plan = self._planner.plan(order)
+        refuse_unknown_price(
+            plan.engine, plan.model, plan.estimated_cost, self._quotas, self._services
+        )
         self._has_edits = self._has_edits or order.operation is Operation.EDIT
         draft.add(
             BatchItem(
@@ -130,6 +135,7 @@ class Intake:
                 warnings=plan.warnings,
                 metadata=order.metadata,
                 deadline=order.deadline,
+                estimated_cost=plan.estimated_cost,
             )
         )
 

@@ -11,6 +11,7 @@ from flask import g
 from api.auth import current_user
 from api.batches.intake import Intake, LineReader
 from api.planning import Planner
+from api.quotas import quotas_of, refuse_unknown_price, reserve
 from api.services import Services
 from api.submission import FULL_S, idempotency_key, most_queued, owner_of, send_next
 from darkroom.domain import Batch, BatchItem, Job, NewBatch, User
@@ -82,11 +83,11 @@ def retry_batch(batch: Batch, services: Services) -> Batch:
     with Draft() as draft:
         for job in services.storage.batches.unsuccessful(batch):
             planner.refuse_repeat(job.engine, job.model, job.request)
-            draft.add(_as_item(job, batch_id, services))
+            draft.add(_priced(_as_item(job, batch_id, services), batch.owner_id, services))
         for item in services.storage.batches.never_planted(batch):
             planner.refuse_repeat(item.engine, item.model, item.request)
             _share(item, batch.id, batch_id, services)
-            draft.add(replace(item, deadline=None))
+            draft.add(_priced(replace(item, deadline=None), batch.owner_id, services))
         new = NewBatch(
             owner_id=batch.owner_id,
             name=batch.name,
@@ -122,6 +123,13 @@ def _as_item(job: Job, batch_id: str, services: Services) -> BatchItem:
     return item
 
 
+def _priced(item: BatchItem, owner_id: str, services: Services) -> BatchItem:
+    """With what it costs now. Raises PriceUnknown."""
+    cost = services.registry.price(item.engine, item.model).estimate(item.request)
+    refuse_unknown_price(item.engine, item.model, cost, quotas_of(owner_id, services), services)
+    return replace(item, estimated_cost=cost)
+
+
 def _share(item: BatchItem, holder_id: str, batch_id: str, services: Services) -> None:
     if not services.storage.inputs.share(item.request, holder_id, batch_id):
         raise Conflict(
@@ -147,7 +155,12 @@ def _refuse_full_queue(owner: User, more: int, services: Services) -> None:
 
 
 def _accept(new: NewBatch, draft: Draft, batch_id: str, services: Services) -> Batch:
-    batch, is_new = services.storage.batches.submit(new, draft, batch_id=batch_id)
+    with reserve(
+        new.owner_id, quotas_of(new.owner_id, services), images=draft.images, cost=draft.cost
+    ) as reservation:
+        batch, is_new = services.storage.batches.submit(
+            new, draft, batch_id=batch_id, reservation=reservation
+        )
     if is_new:
         _begin(batch, services)
     return batch

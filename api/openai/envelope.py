@@ -65,6 +65,9 @@ WORDINGS: Mapping[type[errors.DarkroomError], Wording] = {
     errors.LimitReached: Wording(
         status=429, type="requests", code="rate_limit_exceeded", should_retry=True
     ),
+    errors.QuotaExceeded: Wording(
+        status=429, type="insufficient_quota", code="insufficient_quota", should_retry=False
+    ),
     # The engine.
     errors.EngineError: Wording(status=500, type=OURS, code=OURS, should_retry=False),
     errors.EngineBusy: Wording(

@@ -13,7 +13,9 @@ from api.config_schemas import ConfigSchema, EngineCheckSchema, VerifySchema
 from api.configuring import known_engine, shown_config, update_config
 from api.documenting import IDEMPOTENCY_KEY, LOCATION, OF_A_WAIT, PREFER, WARNING
 from api.listing import list_models
+from api.money import estimate_view
 from api.orders import Order
+from api.planning import Planner
 from api.rates import rated
 from api.schemas import (
     EditSchema,
@@ -25,6 +27,7 @@ from api.schemas import (
 )
 from api.services import services
 from api.submission import submit
+from api.usage_schemas import EstimateSchema
 from darkroom.domain import GENERATE_IMAGES
 from engines.checkup import check_engines
 
@@ -50,6 +53,25 @@ def generate(order: Order) -> Response:
     """
     wanted = preferences(services())
     return wait_and_answer(submit(order, services()), wanted, services())
+
+
+@images.post("/estimate")
+@permitted(GENERATE_IMAGES)
+@images.arguments(GenerationSchema)
+@images.response(200, EstimateSchema)
+@images.problems(400, 401, 403, 413, 415, 503)
+def estimate(order: Order) -> dict[str, Any]:
+    """What a prompt would be drawn with, and cost, without drawing it."""
+    plan = Planner(services(), current_user().limits).plan(order)
+    return {
+        "engine": plan.engine,
+        "model": plan.model,
+        "n": plan.request.count,
+        "size": str(plan.request.size) if plan.request.size else None,
+        "quality": plan.request.quality,
+        "warnings": plan.warnings,
+        "cost": estimate_view(plan.estimated_cost, services().settings.currency),
+    }
 
 
 @images.post("/edit")

@@ -42,7 +42,8 @@ def list_jobs(query: dict[str, Any]) -> list[dict[str, Any]]:
     batch_id = query.pop("batch", None)
     found = services().storage.jobs.list(owner_id=owner_id, batch_id=batch_id, **query)
     images = services().storage.images.of_jobs([each.id for each in found])
-    return [job_view(each, images[each.id]) for each in found]
+    currency = services().settings.currency
+    return [job_view(each, images[each.id], currency=currency) for each in found]
 
 
 @jobs.get("/<job_id>")

@@ -16,6 +16,7 @@ from darkroom.client.transport import Call, Retries, Transport
 
 GENERATIONS = "/api/v1/images/generations"
 EDITS = "/api/v1/images/edit"
+USAGE = "/api/v1/usage/"
 
 
 class Client:
@@ -177,6 +178,31 @@ class Client:
     def engines(self) -> list[EngineState]:
         """Every engine that the server knows, and how it is doing."""
         return [EngineState.read(each) for each in self._get("/api/v1/engines/")]
+
+    def usage(
+        self,
+        *,
+        first: str | None = None,
+        last: str | None = None,
+        group_by: str | None = None,
+        as_csv: bool = False,
+    ) -> Any:
+        """What was drawn and spent from the first day to the last (`2026-11-01`, UTC), by default
+        this month: a report with `lines`, or its lines as the text of a CSV table.
+
+        Admins see everybody's. `group_by` names some of `user`, `model` and `day`.
+        """
+        params = {"from": first, "to": last, "group_by": group_by}
+        if as_csv:
+            params["format"] = "csv"
+            call = Call(method="GET", path=USAGE, params=params, is_repeatable=True)
+            with self._transport.send(call) as response:
+                return response.text
+        return self._get(USAGE, **params)
+
+    def quota(self) -> Any:
+        """The limits of this account, and what is left of each."""
+        return self._get(f"{USAGE}quota")
 
     def account(self) -> Account:
         """Whose key it is. Raises NotSignedIn."""

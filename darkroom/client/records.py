@@ -81,6 +81,8 @@ class Job(Record):
     error: Mapping[str, Any] | None = None
     #: Tokens that the engine counted, where it tells.
     usage: Mapping[str, int] | None = None
+    #: What it costs: `estimated`, `actual`, `currency` and `is_known`; amounts are decimal text.
+    cost: Mapping[str, Any] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     lane: str = "interactive"
     deadline: float | None = None

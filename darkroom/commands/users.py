@@ -55,6 +55,53 @@ def list_users() -> None:
             click.echo(f"{each.email}  {each.role}  {each.name}{state}")
 
 
+@user.command("quota")
+@click.argument("email")
+@click.option("--images-per-day", metavar="N", help="Most images in a day; `none` for any.")
+@click.option("--images-per-month", metavar="N", help="Most images in a month; `none` for any.")
+@click.option("--budget-per-day", metavar="MONEY", help="Most money in a day; `none` for any.")
+@click.option("--budget-per-month", metavar="MONEY", help="Most money in a month; `none` for any.")
+@click.option("--defaults", is_flag=True, help="Forget what was set before: the defaults hold.")
+def set_quota(email: str, defaults: bool, **wanted: str | None) -> None:
+    """Show what an account may have drawn and spend, or change what is named."""
+    from darkroom.accounts import open_users, with_email
+    from darkroom.quotas import amount
+
+    changes = {name: _limit(name, text) for name, text in wanted.items() if text is not None}
+    with open_users(start()) as users:
+        account = with_email(users, email)
+        if changes or defaults:
+            kept = {} if defaults else dict(account.quotas)
+            account = users.update(account.id, quotas=kept | changes)
+    for name in wanted:
+        shown = "default"
+        if name in account.quotas:
+            limit = account.quotas[name]
+            is_money = name.startswith("budget")
+            shown = "none" if limit is None else amount(limit) if is_money else str(limit)
+        click.echo(f"{name.replace('_', ' ')}: {shown}")
+
+
+def _limit(name: str, text: str) -> int | None:
+    """What an option says: a count, an amount in millionths, or None for any."""
+    from decimal import Decimal, InvalidOperation
+
+    from darkroom.quotas import MOST_IMAGES, MOST_MONEY, millionths
+
+    if text == "none":
+        return None
+    option = f"--{name.replace('_', '-')}"
+    try:
+        read = Decimal(text)
+    except InvalidOperation:
+        raise click.UsageError(f"{option}: {text!r} is no number, nor `none`.") from None
+    is_money = name.startswith("budget")
+    most = MOST_MONEY if is_money else MOST_IMAGES
+    if not 0 <= read <= most or not (is_money or read == read.to_integral_value()):
+        raise click.UsageError(f"{option}: {text} must be from 0 to {most:,}.")
+    return millionths(read) if is_money else int(read)
+
+
 @user.command("role")
 @click.argument("email")
 @click.argument("role")

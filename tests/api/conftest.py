@@ -55,7 +55,7 @@ class InlineQueue:
         return True
 
     def run(self, job: Next) -> None:
-        registry = Registry(Catalog())
+        registry = Registry(Catalog.load(self.settings.model_catalog))
         config = registry.configure(self.storage.config.values(), self.settings)
         run_job(
             job.id,
@@ -77,6 +77,7 @@ class InlineQueue:
                     driver=registry.driver,
                 ),
                 top_up=lambda engine: None,
+                price=registry.price,
                 timeout_s=30,
                 pause=lambda seconds: False,
             ),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl, urlencode
 
 import redis
 from redis.backoff import NoBackoff
@@ -65,16 +65,22 @@ def broker_url(settings: Settings) -> str:
 
 
 def celery_url(settings: Settings) -> str:
-    """The broker's URL as Celery spells it: unix sockets go by another scheme than in redis-py.
+    """The broker's URL as Celery spells it, so that both mean the same server, database and trust.
 
     Raises SettingsError when none is configured.
     """
     url = broker_url(settings)
-    if not url.startswith("unix://"):
-        return url
-    address, _, query = url.removeprefix("unix://").partition("?")
-    (number,) = parse_qs(query).get("db", ["0"])
-    return f"redis+socket://{address}?virtual_host={number}"
+    scheme, _, rest = url.partition("://")
+    address, _, query = rest.partition("?")
+    options = dict(parse_qsl(query))
+    if scheme == "unix":
+        return f"redis+socket://{address}?virtual_host={options.get('db', '0')}"
+    if scheme == "rediss":
+        # Celery would trust any certificate, redis-py does not.
+        options.setdefault("ssl_cert_reqs", "required")
+    if "db" in options:
+        address = f"{address.partition('/')[0]}/{options.pop('db')}"
+    return f"{scheme}://{address}?{urlencode(options)}" if options else f"{scheme}://{address}"
 
 
 def connect(settings: Settings, *, answers_within_s: float = 3, retries: int = 1) -> "redis.Redis":

@@ -11,7 +11,9 @@ from darkroom.settings import Settings
     ("url", "for_celery"),
     [
         ("redis://:pw@broker:6379/2", "redis://:pw@broker:6379/2"),
-        ("sentinel://broker:26379", "sentinel://broker:26379"),
+        ("redis://user:p%2Fw@broker:6379?db=2", "redis://user:p%2Fw@broker:6379/2"),
+        ("rediss://broker:6380/1", "rediss://broker:6380/1?ssl_cert_reqs=required"),
+        ("rediss://broker?ssl_cert_reqs=none", "rediss://broker?ssl_cert_reqs=none"),
         ("unix://:pw@/run/b.sock", "redis+socket://:pw@/run/b.sock?virtual_host=0"),
         ("unix:///run/b.sock?db=3", "redis+socket:///run/b.sock?virtual_host=3"),
     ],

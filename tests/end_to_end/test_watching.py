@@ -194,11 +194,10 @@ def test_exceptions_nobody_expected_reach_sentry_without_prompts(tmp_path: Path)
         worker.exit_code()
         job_id = cluster.submit(prompt=PROMPT)
         with cluster.storage.database.writing() as connection:
-            request = connection.execute(
-                select(jobs.c.request).where(jobs.c.id == job_id)
-            ).scalar_one()
-            del request["operation"]
-            connection.execute(update(jobs).where(jobs.c.id == job_id).values(request=request))
+            own = jobs.c.id == job_id
+            request = connection.execute(select(jobs.c.request).where(own)).scalar_one()
+            broken_request = request | {"operation": "of no release"}
+            connection.execute(update(jobs).where(own).values(request=broken_request))
 
         broken = cluster.call("GET", f"/api/v1/jobs/{job_id}", headers={"X-Request-ID": "broken"})
         assert broken.status_code == 500
@@ -210,7 +209,7 @@ def test_exceptions_nobody_expected_reach_sentry_without_prompts(tmp_path: Path)
         assert by_part["worker"]["tags"]["job_id"] == job_id
         for event in by_part.values():
             assert event["release"].startswith("darkroom@")
-            assert event["exception"]["values"][-1]["type"] == "KeyError"
+            assert event["exception"]["values"][-1]["type"] == "ValueError"
         assert PROMPT not in sentry.said()
         assert cluster.key not in sentry.said()
 

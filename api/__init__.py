@@ -17,6 +17,7 @@ from api.openai.routes import deployments, dialect
 from api.queue import CeleryQueue, Queue
 from api.requests import track_requests
 from api.routes.accounts import accounts
+from api.routes.audit import audit_log
 from api.routes.batches import batches
 from api.routes.engines import engines
 from api.routes.files import files
@@ -29,7 +30,7 @@ from api.schemas import ProblemSchema
 from api.services import EXTENSION, Services
 from api.waiting import Waiter
 from darkroom import __version__, bus
-from darkroom.secrets import derive_key, service_secret
+from darkroom.secrets import derive_key, service_secrets
 from darkroom.settings import Settings
 from engines.catalog import Catalog
 from engines.registry import Registry
@@ -46,7 +47,7 @@ def create_app(
     """The application for one process. Raises SettingsError."""
     storage = storage or open_storage(settings)
     broker = broker or bus.connect(settings)
-    secret = service_secret(settings)
+    secrets = service_secrets(settings)
     app = Flask("api", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     # With or without a slash at the end, lists are the same; a redirect would lose a body.
@@ -63,9 +64,9 @@ def create_app(
             capacity=settings.waiting_places,
         ),
         registry=Registry(Catalog.load(settings.model_catalog)),
-        links=PictureLinks(derive_key(secret, "picture links")),
+        links=PictureLinks(*(derive_key(each, "picture links") for each in secrets)),
     )
-    init_tokens(app, secret=secret, ttl_s=settings.token_ttl_s)
+    init_tokens(app, secrets=secrets, ttl_s=settings.token_ttl_s)
     track_requests(app)
     _add_routes(app)
     register_error_handlers(app)
@@ -98,6 +99,7 @@ def _add_routes(app: Flask) -> None:
     api.register_blueprint(files, url_prefix="/api/v1/files")
     api.register_blueprint(accounts, url_prefix="/api/v1/auths")
     api.register_blueprint(users, url_prefix="/api/v1/users")
+    api.register_blueprint(audit_log, url_prefix="/api/v1/audit")
     api.register_blueprint(dialect, url_prefix="/v1")
     api.register_blueprint(openai_files, url_prefix="/v1/files")
     api.register_blueprint(openai_batches, url_prefix="/v1/batches")

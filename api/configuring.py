@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from api.auditing import audit
 from api.services import Services
 from darkroom.configuration import FIELDS_BY_NAME
-from darkroom.domain import Operation
+from darkroom.domain import Action, Operation
 from darkroom.errors import InvalidRequest
 
 MASK = "********"
@@ -38,13 +39,15 @@ def update_config(changes: Mapping[str, Any], services: Services) -> None:
         raise InvalidRequest(
             f"{name}: there is no engine {engine!r}; there are {', '.join(known)}.", param=name
         )
-    services.storage.config.update(
-        {
-            name: value
-            for name, value in changes.items()
-            if not (FIELDS_BY_NAME[name].secret and _is_mask_of_current(name, value, services))
-        }
-    )
+    changed = {
+        name: value
+        for name, value in changes.items()
+        if not (FIELDS_BY_NAME[name].secret and _is_mask_of_current(name, value, services))
+    }
+    services.storage.config.update(changed)
+    for action, is_secret in ((Action.CONFIG_CHANGED, False), (Action.ENGINE_KEY_CHANGED, True)):
+        if names := [name for name in changed if FIELDS_BY_NAME[name].secret is is_secret]:
+            audit(action, services, fields=names)
     # An engine that failed may do better with what was changed.
     services.storage.health.forget()
 

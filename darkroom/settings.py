@@ -67,6 +67,17 @@ class Settings:
         "Signs tokens and encrypts engine keys; at least 32 characters. Default: generated into"
         " the data folder. Must be given when several machines share a database."
     )
+    secret_key_previous: tuple[str, ...] = field(
+        default=(),
+        repr=False,
+        metadata={
+            "help": "Secrets of before, separated by commas: tokens, links and engine keys of"
+            " theirs go on working. `darkroom rotate-key` makes them needless.",
+            "choices": (),
+            "least": 0,
+            "most": math.inf,
+        },
+    )
     admin_email: str | None = _variable(
         None, "E-mail of the first admin. Default: `admin@localhost`, with an API key only."
     )
@@ -127,6 +138,9 @@ class Settings:
     keep_images_mb_per_user: int | None = _variable(
         None, "How much of a user's newest pictures is kept, in MiB. Default: all."
     )
+    keep_audit_days: float = _variable(
+        365.0, "Age at which entries of the audit log are removed, in days.", least=1
+    )
     worker_concurrency: int = _variable(16, "Jobs one worker process runs at once.", least=1)
     api_processes: int = _variable(1, "API processes that `darkroom serve` runs.", least=1)
     api_threads: int = _variable(
@@ -168,6 +182,11 @@ class Settings:
             raise SettingsError(
                 f"{PREFIX}SECRET_KEY must have at least 32 characters:"
                 " make one with `openssl rand -hex 32`."
+            )
+        if any(len(each) < 32 for each in self.secret_key_previous):
+            raise SettingsError(
+                f"{PREFIX}SECRET_KEY_PREVIOUS holds a secret of less than 32 characters, which none"
+                " ever was: set the old ones as they were, separated by commas."
             )
         if self.admin_password is not None and self.admin_email is None:
             raise SettingsError(

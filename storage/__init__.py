@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from darkroom.secrets import SecretBox, service_secret
+from darkroom.secrets import SecretBox, service_secrets
 from darkroom.settings import Settings
 from storage.attempts import Attempts
+from storage.audit import Audit
 from storage.backlog import Backlog
 from storage.batches import Batches
 from storage.config import Config
@@ -44,6 +45,7 @@ class Storage:
     config: Config
     gallery: Gallery
     retention: Retention
+    audit: Audit
 
     def close(self) -> None:
         self.database.close()
@@ -72,7 +74,8 @@ def open_storage(settings: Settings) -> Storage:
         inputs=Inputs(database, files),
         documents=Documents(database, files),
         users=Users(database),
-        config=Config(database, SecretBox(service_secret(settings)), settings.config_defaults),
+        config=Config(database, SecretBox(*service_secrets(settings)), settings.config_defaults),
         gallery=Gallery(database, files),
         retention=Retention(database),
+        audit=Audit(database),
     )

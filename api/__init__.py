@@ -9,7 +9,9 @@ from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
 
 from api.auth import init_tokens
+from api.cors import allow_origins
 from api.dialects import register_error_handlers
+from api.hardening import harden
 from api.openai.batch_routes import batches as openai_batches
 from api.openai.file_routes import files as openai_files
 from api.openai.links import PictureLinks
@@ -68,6 +70,8 @@ def create_app(
     )
     init_tokens(app, secrets=secrets, ttl_s=settings.token_ttl_s)
     track_requests(app)
+    allow_origins(app, settings.cors_origins)
+    harden(app, settings)
     _add_routes(app)
     register_error_handlers(app)
     return app

@@ -14,6 +14,7 @@ from darkroom.commands import (
     generate,
     jobs,
     offers,
+    security,
     service,
     users,
 )
@@ -81,6 +82,8 @@ for each in (
     service.see_doctor,
     service.back_up,
     service.prune_pictures,
+    security.show_audit,
+    security.rotate_key,
     service.show_demo,
     users.user,
 ):

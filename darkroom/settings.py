@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, cast
+from urllib.parse import urlsplit
 
 from environs import EnvError, FileAwareEnv
 
@@ -87,6 +88,16 @@ class Settings:
         ("features.image_generation",), "Permissions a new account gets, separated by commas."
     )
     token_ttl_s: int = _variable(7 * 24 * 3600, "How long a sign-in lasts, in seconds.", least=60)
+    cors_origins: tuple[str, ...] = _variable(
+        (),
+        "Origins whose pages may call the API from a browser, such as `https://app.example.org`,"
+        " separated by commas; `*` for all. Default: none.",
+    )
+    hsts_s: int = _variable(
+        0,
+        "How long browsers are told to use TLS only (HSTS), in seconds; 0 does not tell them. It"
+        " holds for every port of the host.",
+    )
     wait_s: float = _variable(
         300.0, "Longest a call waits for its pictures before it answers 202, in seconds."
     )
@@ -178,6 +189,8 @@ class Settings:
     config_defaults: Mapping[str, configuration.Value] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        for each in self.cors_origins:
+            _refuse_no_origin(each)
         if self.secret_key is not None and len(self.secret_key) < 32:
             raise SettingsError(
                 f"{PREFIX}SECRET_KEY must have at least 32 characters:"
@@ -372,6 +385,28 @@ def _read(env: FileAwareEnv, setting: Field[Any]) -> Any:
     if isinstance(value, int | float) and value > setting.metadata["most"]:
         raise SettingsError(f"{name} is {value}; it must be at most {setting.metadata['most']}.")
     return value
+
+
+def _refuse_no_origin(text: str) -> None:
+    """Raises SettingsError for what no browser sends as the origin of a page."""
+    try:
+        parts = urlsplit(text)
+        is_origin = (
+            parts.scheme in {"http", "https"}
+            and bool(parts.hostname)
+            and text == f"{parts.scheme}://{parts.netloc}".lower()
+            and "@" not in parts.netloc
+            and "*" not in text
+            and parts.port != {"http": 80, "https": 443}[parts.scheme]
+        )
+    except ValueError:
+        is_origin = False
+    if text != "*" and not is_origin:
+        raise SettingsError(
+            f"{PREFIX}CORS_ORIGINS holds {text!r}: give origins as browsers send them, such as"
+            " https://app.example.org or http://localhost:3000, in lower case, without a path or a"
+            " usual port; or `*`."
+        )
 
 
 def _positive(value: int) -> int:

@@ -17,7 +17,7 @@ import structlog
 
 from darkroom import bus
 from darkroom.domain import Operation
-from darkroom.errors import LeaseLost, Misconfigured, SettingsError, Unavailable
+from darkroom.errors import KeysUnreadable, LeaseLost, Misconfigured, Unavailable
 from darkroom.settings import Settings
 from engines.catalog import Catalog
 from engines.registry import Engines, Registry
@@ -107,6 +107,7 @@ class WorkerProcess:
             limits=Limits(
                 days=settings.keep_images_days, mb_per_user=settings.keep_images_mb_per_user
             ),
+            keep_audit_days=settings.keep_audit_days,
             every_s=self._upkeep_every_s,
         )
 
@@ -209,6 +210,6 @@ class WorkerProcess:
         """The engines as they are configured now. Raises Misconfigured."""
         try:
             values = self._storage.config.values()
-        except SettingsError as error:
+        except KeysUnreadable as error:
             raise Misconfigured(error.detail) from error
         return self._registry.engines(self._registry.configure(values, self._settings), operation)

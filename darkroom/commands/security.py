@@ -47,9 +47,8 @@ def show_audit(
         by = emails.get(each.user_id, each.user_id) if each.user_id else "-"
         target = emails.get(each.target, each.target) if each.target else "-"
         names = f"  ({', '.join(each.fields)})" if each.fields else ""
-        click.echo(
-            f"{at}  {each.action} {each.outcome}  by {by} from {each.address}: {target}{names}"
-        )
+        what = f"{each.action} {each.outcome}"
+        click.echo(f"{at}  {what}  by {by} from {each.address}: {target}{names}")
 
 
 @click.command("rotate-key")

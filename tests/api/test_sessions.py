@@ -103,8 +103,8 @@ def test_an_open_stream_ends_with_its_token_or_key(
 ) -> None:
     monkeypatch.setattr(waiting, "RECHECK_EVERY_S", 0.05)
     monkeypatch.setattr(auth, "LOOK_AGAIN_EVERY_S", 0.0)
-    for each in (events, results):
-        monkeypatch.setattr(each, "HEARTBEAT_S", 0.0)
+    for module in (events, results):
+        monkeypatch.setattr(module, "HEARTBEAT_S", 0.0)
     queue.is_held = True
     job = anna.generate(headers={"Prefer": "respond-async"}).headers["Location"]
     batch = anna.post("/api/v1/batches", json={"items": [{"prompt": "a fox"}]}).json["id"]

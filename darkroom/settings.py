@@ -8,6 +8,7 @@ uses, without the prefix.
 
 import math
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -21,6 +22,9 @@ from darkroom.domain import Size
 from darkroom.errors import SettingsError
 
 PREFIX = "DARKROOM_"
+
+#: Where runtimes of containers mount secrets, readable by all in the container.
+MOUNTED_SECRETS = "/run/secrets/"
 
 
 def _variable(
@@ -313,6 +317,31 @@ def load_client_settings() -> ClientSettings:
     data_dir = (each for each in _read_fields(Settings) if each.name == "data_dir")
     wanted = (*_read_fields(ClientSettings), *data_dir)
     return ClientSettings(**_read_all(FileAwareEnv(strip_whitespace=True), wanted))
+
+
+def exposed_files() -> list[tuple[str, Path]]:
+    """The `…_FILE` variables whose files others on this machine may read or change.
+
+    What a container's runtime mounts is left out: it decides who may, and only the container sees
+    it.
+    """
+    names = [_name_of(each) for each in (*_read_fields(Settings), *_read_fields(ClientSettings))]
+    for each in configuration.FIELDS:
+        names += [PREFIX + each.name, each.name, *each.fallbacks]
+    given = {f"{name}_FILE": os.environ.get(f"{name}_FILE", "").strip() for name in names}
+    return [
+        (name, Path(text))
+        for name, text in given.items()
+        if text and not text.startswith(MOUNTED_SECRETS) and _is_exposed(Path(text))
+    ]
+
+
+def _is_exposed(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return bool(mode & (stat.S_IRWXO | stat.S_IWGRP))
 
 
 def read_terminal() -> Terminal:

@@ -60,10 +60,7 @@ class Config:
         secret = [each.name for each in FIELDS if each.secret]
         with self._database.writing() as connection:
             rows = connection.execute(
-                select(config.c.name, config.c.value)
-                .where(config.c.name.in_(secret))
-                .order_by(config.c.name)
-                .with_for_update()
+                STORED.where(config.c.name.in_(secret)).order_by(config.c.name).with_for_update()
             ).all()
             for name, text in rows:
                 connection.execute(

@@ -9,7 +9,7 @@ from darkroom.doctor import clocks, stores
 from darkroom.doctor.broker import broker
 from darkroom.doctor.diagnosis import Diagnosis, Grade, diagnose, failed, well
 from darkroom.doctor.surroundings import surroundings
-from darkroom.errors import SettingsError
+from darkroom.errors import KeysUnreadable, SettingsError
 from darkroom.settings import Settings
 from engines.catalog import Catalog
 from engines.checkup import check_engines
@@ -65,7 +65,12 @@ def _broker(settings: Settings) -> Iterator[Diagnosis]:
 
 def _engines(storage: Storage, settings: Settings) -> Iterator[Diagnosis]:
     registry = Registry(Catalog.load(settings.model_catalog))
-    config = registry.configure(storage.config.values(), settings)
+    try:
+        values = storage.config.values()
+    except KeysUnreadable as error:
+        yield failed("stored keys", error.detail)
+        return
+    config = registry.configure(values, settings)
     for each in check_engines(registry, config):
         part = f"engine {each.engine} ({', '.join(each.operations)})"
         yield (well if each.is_usable else failed)(part, each.detail)

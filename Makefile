@@ -21,8 +21,9 @@ up: $(VENV)/.base ## Run broker, worker and API on this machine until Ctrl-C
 	@$(BIN)/darkroom up
 
 # Each file's tests stay together, because those of one file often share a server.
+# `make test BACKENDS=shared` runs on PostgreSQL, the system's redis-server and an S3-compatible store.
 test: $(VENV)/.dev ## Run the tests, several at once
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
 check: $(VENV)/.dev ## Check style, types, who imports whom, and what is known of dependencies
 	$(BIN)/ruff check
@@ -34,7 +35,7 @@ check: $(VENV)/.dev ## Check style, types, who imports whom, and what is known o
 audit: $(VENV)/.dev ## Look the locked packages up in a database of known vulnerabilities
 	$(BIN)/python .ci/audit.py requirements/base.txt
 
-bench: $(VENV)/.dev ## Run the benchmarks, which print what they measure
+bench: $(VENV)/.dev ## Run the benchmarks: they print what they measure, and keep it in bench/bench.json
 	$(BIN)/pytest -m benchmark -s
 
 lock: $(VENV)/.dev ## Pin what pyproject.toml asks for (UPGRADE=--upgrade takes newer releases)

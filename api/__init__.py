@@ -7,9 +7,11 @@ import redis
 from flask import Flask
 from flask_smorest import Api
 from flask_swagger_ui import get_swaggerui_blueprint
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api.auth import init_tokens
 from api.cors import allow_origins
+from api.counting import ANSWERS_WITHIN_S, Counters
 from api.dialects import register_error_handlers
 from api.hardening import harden
 from api.openai.batch_routes import batches as openai_batches
@@ -17,6 +19,7 @@ from api.openai.file_routes import files as openai_files
 from api.openai.links import PictureLinks
 from api.openai.routes import deployments, dialect
 from api.queue import CeleryQueue, Queue
+from api.rates import tell_rates
 from api.requests import track_requests
 from api.routes.accounts import accounts
 from api.routes.audit import audit_log
@@ -27,9 +30,11 @@ from api.routes.health import health
 from api.routes.images import images
 from api.routes.jobs import jobs
 from api.routes.metrics import metrics
+from api.routes.roles import roles
 from api.routes.users import users
 from api.schemas import ProblemSchema
 from api.services import EXTENSION, Services
+from api.sign_ins import SignIns
 from api.waiting import Waiter
 from darkroom import __version__, bus
 from darkroom.secrets import derive_key, service_secrets
@@ -48,6 +53,10 @@ def create_app(
 ) -> Flask:
     """The application for one process. Raises SettingsError."""
     storage = storage or open_storage(settings)
+    # Counting must not keep anybody waiting; what is sent twice would count twice.
+    counters = Counters(
+        broker or bus.connect(settings, answers_within_s=ANSWERS_WITHIN_S, retries=0)
+    )
     broker = broker or bus.connect(settings)
     secrets = service_secrets(settings)
     app = Flask("api", static_folder=None)
@@ -67,11 +76,16 @@ def create_app(
         ),
         registry=Registry(Catalog.load(settings.model_catalog)),
         links=PictureLinks(*(derive_key(each, "picture links") for each in secrets)),
+        counters=counters,
+        sign_ins=SignIns(counters, settings),
     )
     init_tokens(app, secrets=secrets, ttl_s=settings.token_ttl_s)
     track_requests(app)
     allow_origins(app, settings.cors_origins)
     harden(app, settings)
+    tell_rates(app)
+    if count := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count)  # type: ignore[method-assign]
     _add_routes(app)
     register_error_handlers(app)
     return app
@@ -104,6 +118,7 @@ def _add_routes(app: Flask) -> None:
     api.register_blueprint(accounts, url_prefix="/api/v1/auths")
     api.register_blueprint(users, url_prefix="/api/v1/users")
     api.register_blueprint(audit_log, url_prefix="/api/v1/audit")
+    api.register_blueprint(roles, url_prefix="/api/v1/roles")
     api.register_blueprint(dialect, url_prefix="/v1")
     api.register_blueprint(openai_files, url_prefix="/v1/files")
     api.register_blueprint(openai_batches, url_prefix="/v1/batches")

@@ -5,9 +5,12 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from api.fields import Flag, SortedList, Text, about
+from api.role_schemas import ROLE_NAME, LimitsSchema
 from darkroom.domain import GENERATE_IMAGES, Role
 
 PERMISSIONS = (GENERATE_IMAGES,)
+
+OWN_LIMITS = about("Limits of this account alone, before those of its role. All are replaced.")
 
 
 def _password(**rest: Any) -> Text:
@@ -36,10 +39,14 @@ class UserSchema(Schema):
     id = fields.String(required=True)
     email = fields.String(required=True)
     name = fields.String(required=True)
-    role = fields.Enum(Role, by_value=True, required=True)
+    role = fields.String(required=True, **about("`admin`, `user`, or a role that was made."))
     permissions = SortedList(fields.String(), required=True)
     active = fields.Boolean(required=True)
     created_at = fields.Float(required=True)
+    limits = fields.Nested(
+        LimitsSchema, required=True, **about("What holds: its own limits, else its role's.")
+    )
+    own_limits = fields.Nested(LimitsSchema, required=True)
 
 
 class SessionSchema(UserSchema):
@@ -52,14 +59,16 @@ class SessionSchema(UserSchema):
 
 class NewUserSchema(SignupSchema):
     password = _password(allow_none=True)
-    role = fields.Enum(Role, by_value=True, load_default=Role.USER)
+    role = Text(load_default=Role.USER.value, validate=ROLE_NAME)
     permissions = fields.List(Text(validate=validate.OneOf(PERMISSIONS)))
+    own_limits = fields.Nested(LimitsSchema, **OWN_LIMITS)
 
 
 class UserChangeSchema(Schema):
     name = Text(validate=validate.Length(1, 200))
-    role = fields.Enum(Role, by_value=True)
+    role = Text(validate=ROLE_NAME)
     permissions = fields.List(Text(validate=validate.OneOf(PERMISSIONS)))
+    own_limits = fields.Nested(LimitsSchema, **OWN_LIMITS)
     active = Flag()
     password = _password()
 

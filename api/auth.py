@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import jwt
+import structlog
 from flask import Flask, current_app, g, request
 from flask_jwt_extended import JWTManager, create_access_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
@@ -75,6 +76,7 @@ def signed_in(handler: Callable[P, R]) -> Callable[P, R]:
     @wraps(handler)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         g.user = _authenticate()
+        structlog.contextvars.bind_contextvars(user_id=g.user.id)
         return handler(*args, **kwargs)
 
     _document_security(wrapper)
@@ -169,6 +171,7 @@ def accessible_owner() -> str | None:
 def _authenticate() -> User:
     token = _bearer()
     users = services().storage.users
+    #: The API key of this call; None for a token.
     g.api_key = token if token.startswith(KEY_PREFIX) else None
     g.session = None
     if g.api_key is not None:

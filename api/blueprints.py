@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from flask_smorest import Blueprint as SmorestBlueprint
 from marshmallow import Schema
 
-from api.documenting import RETRY_AFTER, SIGN_IN, Header
+from api.documenting import OF_A_RATE, RETRY_AFTER, SIGN_IN, Header
 from api.errors import PROBLEM, Parser
 from api.schemas import ProblemSchema
 
@@ -23,7 +23,8 @@ REASONS = {
     415: "The body is not JSON.",
     416: "The range is not in the file.",
     422: "The idempotency key was used with another request.",
-    429: "As much as the user may have is queued: try again after `Retry-After` seconds.",
+    429: "As much as the user may have is queued, or calls came too often: try again after"
+    " `Retry-After` seconds.",
     503: "A part of the service is out of reach for now.",
 }
 
@@ -39,10 +40,13 @@ class Blueprint(SmorestBlueprint):
     PROBLEM_SCHEMA: type[Schema] = ProblemSchema
     PROBLEM_TYPE = PROBLEM
     REASONS: Mapping[int, str] = REASONS
+    #: The headers that say what is left of a limited rate.
+    RATE: Mapping[str, Header] = OF_A_RATE
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._prepare_doc_cbks.append(_prepare_headers_doc)
+        self._prepare_doc_cbks.append(self._prepare_rate_doc)
 
     def heeds(self, *headers: Header) -> Callable[[F], F]:
         """Document which request headers an operation heeds."""
@@ -52,6 +56,15 @@ class Blueprint(SmorestBlueprint):
             return handler
 
         return decorate
+
+    def _prepare_rate_doc(
+        self, doc: dict[str, Any], doc_info: dict[str, Any], **_: Any
+    ) -> dict[str, Any]:
+        """Called for each operation when its answers are in the document."""
+        if doc_info.get("is_rated"):
+            for answer in doc["responses"].values():
+                answer["headers"] = {**answer.get("headers", {}), **self.RATE}
+        return doc
 
     def problems(self, *statuses: int) -> Callable[[F], F]:
         """Document which failures an operation answers with."""

@@ -7,6 +7,7 @@ from marshmallow import Schema, fields, pre_load, validate
 from api.fields import Address, Flag, SizeText, Text, WholeNumber, about
 from darkroom.configuration import FIELDS, Field
 from darkroom.domain import Operation
+from darkroom.pools import MOST_IN_FLIGHT, NAME
 
 
 class VerifySchema(Schema):
@@ -17,6 +18,11 @@ class EngineCheckSchema(Schema):
     """What came of asking one engine whether it can be used."""
 
     engine = fields.String(required=True)
+    server = fields.String(
+        required=True,
+        allow_none=True,
+        **about("Which of its servers; null where there is no list of them."),
+    )
     operations = fields.List(
         fields.Enum(Operation, by_value=True),
         required=True,
@@ -30,6 +36,25 @@ class EngineCheckSchema(Schema):
     detail = fields.String(required=True)
 
 
+class PoolServerSchema(Schema):
+    """One server of several; what it does not say is as for the whole engine."""
+
+    name = Text(
+        validate=validate.Regexp(
+            f"^({NAME.pattern})?$",
+            error="It must have 1 to 40 letters, digits, dots, dashes and underscores.",
+        ),
+        **about("Default: its host and port, or `server-` and its place in the list."),
+    )
+    base_url = Address(validate=validate.Length(max=2000))
+    api_key = Text(validate=validate.Length(max=10_000), **about("Masked when it is shown."))
+    max_in_flight = WholeNumber(
+        allow_none=True,
+        validate=validate.Range(1, MOST_IN_FLIGHT),
+        **about("Jobs it gets at once; null as for the whole engine."),
+    )
+
+
 def _config_field(entry: Field) -> fields.Field[Any]:
     said: dict[str, Any] = {"required": False, **about(entry.help)}
     match entry.kind:
@@ -39,6 +64,10 @@ def _config_field(entry: Field) -> fields.Field[Any]:
             return WholeNumber(allow_none=True, validate=validate.Range(1, 1000), **said)
         case "object":
             return fields.Dict(keys=fields.String(), **said)
+        case "servers":
+            return fields.List(
+                fields.Nested(PoolServerSchema), validate=validate.Length(max=100), **said
+            )
         case "list":
             return fields.List(fields.Dict(), **said)
     if entry.name.endswith("_SIZE"):

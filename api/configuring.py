@@ -1,6 +1,7 @@
 """The admin's view of the configuration: keys masked on the way out, masks undone on the way in."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 from api.auditing import audit
@@ -8,6 +9,7 @@ from api.services import Services
 from darkroom.configuration import FIELDS_BY_NAME
 from darkroom.domain import Action, Operation
 from darkroom.errors import InvalidRequest
+from darkroom.pools import read_servers
 
 MASK = "********"
 
@@ -23,8 +25,7 @@ def shown_config(services: Services) -> dict[str, Any]:
             if description := engine.describe(operation):
                 described.setdefault(name, {})[operation] = description
     return {
-        name: mask(str(value)) if FIELDS_BY_NAME[name].secret else value
-        for name, value in services.storage.config.values().items()
+        name: _shown(name, value) for name, value in services.storage.config.values().items()
     } | {"engines": described}
 
 
@@ -40,9 +41,10 @@ def update_config(changes: Mapping[str, Any], services: Services) -> None:
             f"{name}: there is no engine {engine!r}; there are {', '.join(known)}.", param=name
         )
     changed = {
-        name: value
+        name: _servers(name, value, services) if _holds_servers(name) else value
         for name, value in changes.items()
-        if not (FIELDS_BY_NAME[name].secret and _is_mask_of_current(name, value, services))
+        if _holds_servers(name)
+        or not (FIELDS_BY_NAME[name].secret and _is_mask_of_current(name, value, services))
     }
     services.storage.config.update(changed)
     for action, is_secret in ((Action.CONFIG_CHANGED, False), (Action.ENGINE_KEY_CHANGED, True)):
@@ -50,6 +52,42 @@ def update_config(changes: Mapping[str, Any], services: Services) -> None:
             audit(action, services, fields=names)
     # An engine that failed may do better with what was changed.
     services.storage.health.forget()
+
+
+def _shown(name: str, value: Any) -> Any:
+    if _holds_servers(name):
+        return [asdict(each) | {"api_key": mask(each.api_key)} for each in read_servers(value)]
+    return mask(str(value)) if FIELDS_BY_NAME[name].secret else value
+
+
+def _holds_servers(name: str) -> bool:
+    return FIELDS_BY_NAME[name].kind == "servers"
+
+
+def _servers(name: str, entries: Any, services: Services) -> list[Any]:
+    """The servers to keep: each with its name, and its key where the mask of that came back.
+
+    Raises InvalidRequest for names that are not unique, and for masks of no key.
+    """
+    try:
+        servers = read_servers(entries)
+    except ValueError as error:
+        raise InvalidRequest(f"{name}: {error}.", param=name) from error
+    kept = []
+    for each in servers:
+        api_key = each.api_key
+        if api_key.startswith(MASK):
+            current = read_servers(services.storage.config.values()[name])
+            known = {one.name: one.api_key for one in current}
+            if api_key != mask(known.get(each.name, "")):
+                raise InvalidRequest(
+                    f"{name}: server {each.name!r} came with a mask that is not its key's: send the"
+                    " key itself.",
+                    param=name,
+                )
+            api_key = known[each.name]
+        kept.append(asdict(replace(each, api_key=api_key)))
+    return kept
 
 
 def _is_mask_of_current(name: str, value: str, services: Services) -> bool:

@@ -58,7 +58,8 @@ def _attempt_view(attempt: Attempt, *, to_admin: bool) -> dict[str, Any]:
         "outcome": attempt.outcome,
         "detail": detail,
     }
-    return view | {"worker": attempt.worker} if to_admin else view
+    hidden = {"worker": attempt.worker, "server": attempt.server}
+    return view | hidden if to_admin else view
 
 
 def _has_preview(job: Job, services: Services) -> bool:

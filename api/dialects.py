@@ -18,12 +18,13 @@ def register_error_handlers(app: Flask) -> None:
 
 
 def _answer(error: DarkroomError) -> Response:
-    return envelope_of(error) if _is_openai() else problem_of(error)
+    return envelope_of(error) if is_openai(request.path) else problem_of(error)
 
 
 def _answer_http(error: HTTPException) -> Response:
-    return envelope_of_http(error) if _is_openai() else problem_of_http(error)
+    return envelope_of_http(error) if is_openai(request.path) else problem_of_http(error)
 
 
-def _is_openai() -> bool:
-    return request.path.startswith(OPENAI)
+def is_openai(path: str) -> bool:
+    """Whether a path speaks OpenAI's dialect."""
+    return path.startswith(OPENAI)

@@ -49,6 +49,18 @@ RANGE = _heeded(
 
 LOCATION = {"Location": _answered("Where it is.", required=True)}
 RETRY_AFTER = {"Retry-After": _answered("When to try again, in seconds.", "integer")}
+#: What a call that is counted is told, where its account has a limit.
+OF_A_RATE = {
+    "RateLimit-Limit": _answered("How many calls for pictures a minute lets through.", "integer"),
+    "RateLimit-Remaining": _answered("How many more are let through now.", "integer"),
+    "RateLimit-Reset": _answered("When all of them are again, in seconds.", "integer"),
+}
+OF_AN_OPENAI_RATE = {
+    **OF_A_RATE,
+    "x-ratelimit-limit-requests": _answered("As `RateLimit-Limit`.", "integer"),
+    "x-ratelimit-remaining-requests": _answered("As `RateLimit-Remaining`.", "integer"),
+    "x-ratelimit-reset-requests": _answered("As `RateLimit-Reset`, such as `1m15s`."),
+}
 SIGN_IN = {"WWW-Authenticate": _answered("`Bearer`.", required=True)}
 WARNING = {"Warning": _answered('`299 darkroom "…"`: what could not be honoured.')}
 OF_A_JOB = {"Darkroom-Job": _answered("The id of the job.", required=True), **WARNING}

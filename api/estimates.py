@@ -3,10 +3,7 @@
 import time
 from dataclasses import dataclass
 
-import redis
-
 from api.services import Services
-from darkroom import bus
 from darkroom.domain import Job, JobStatus
 
 
@@ -30,8 +27,12 @@ def estimate(job: Job, position: int | None, services: Services) -> Estimate:
         return Estimate()
     if job.status is JobStatus.RUNNING and job.started_at is not None:
         return Estimate(finish_at=max(time.time(), job.started_at + takes_s))
-    slots = _slots(services)
-    if position is None or slots == 0 or services.storage.health.rests(job.engine):
+    pool = services.pools().of(job.engine, job.request.operation)
+    well = pool.well(services.storage.health.resting())
+    slots = services.staff().slots(job.engine)
+    if all(each.limit is not None for each in well):
+        slots = min(slots, sum(each.limit or 0 for each in well))
+    if position is None or slots == 0:
         return Estimate()
     before = position - 1 + outlook.running(job.engine)
     start_at = time.time() + start_after_s(before, slots=slots, takes_s=takes_s)
@@ -42,10 +43,3 @@ def estimate(job: Job, position: int | None, services: Services) -> Estimate:
 def start_after_s(before: int, *, slots: int, takes_s: float) -> float:
     """How long a job waits behind so many others, when `slots` of them run at once."""
     return before // slots * takes_s
-
-
-def _slots(services: Services) -> int:
-    try:
-        return bus.slots(services.broker)
-    except redis.RedisError:
-        return 0

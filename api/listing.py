@@ -6,15 +6,17 @@ from typing import Any
 
 from api.configuring import known_engine
 from api.services import Services
-from darkroom.domain import Capabilities, FreeSizes, Model, Operation
+from darkroom.domain import Capabilities, FreeSizes, Limits, Model, Operation
 
 #: Stands for every engine where one could be named.
 ALL = "all"
 
 
-def list_models(asked: str | None, services: Services) -> tuple[list[dict[str, Any]], list[str]]:
-    """The models of the engine asked for, or the default one, or of all; and a sentence for each
-    engine that did not say what it offers now.
+def list_models(
+    asked: str | None, services: Services, limits: Limits
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The models of the engine asked for, or the default one, or of all, as far as the limits
+    allow them; and a sentence for each engine that did not say what it offers now.
 
     Raises InvalidRequest for an engine there is not, Misconfigured for one that is not enabled.
     """
@@ -27,10 +29,20 @@ def list_models(asked: str | None, services: Services) -> tuple[list[dict[str, A
         for operation, view in zip(Operation, views, strict=True)
     }
     listings = services.registry.listings
-    engines = {id(each): each for found in used.values() for each in found}.values()
+    engines = {
+        id(server): server
+        for operation, view in zip(Operation, views, strict=True)
+        for each in used[operation]
+        for server in view.servers[each.config.name]
+    }.values()
     listings.refresh(engines)
     can = {
-        operation: {model.full_id: model for each in used[operation] for model in view.offers(each)}
+        operation: {
+            model.full_id: model
+            for each in used[operation]
+            for model in view.offers(each)
+            if limits.allow_model(model.full_id)
+        }
         for operation, view in zip(Operation, views, strict=True)
     }
     models = can[Operation.EDIT] | can[Operation.GENERATE]

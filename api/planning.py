@@ -1,13 +1,14 @@
-"""From an order to what an engine is asked: defaults, model and fit."""
+"""From an order to what an engine is asked: defaults, model, limits and fit."""
 
 from dataclasses import dataclass
 
 from api.orders import AUTO, Order
 from api.services import Services
 from darkroom.configuration import ImagesConfig, Purpose
-from darkroom.domain import ImageRequest, Model, Operation, Size
-from darkroom.errors import Disabled, InvalidRequest, UnknownModel, Unsupported
+from darkroom.domain import ImageRequest, Limits, Model, Operation, Size
+from darkroom.errors import Disabled, InvalidRequest, Misconfigured, UnknownModel, Unsupported
 from engines.fitting import fit
+from engines.permitting import first_allowed, refuse_beyond, refuse_model, refuse_open_size
 from engines.registry import Engines
 
 
@@ -22,15 +23,16 @@ class Plan:
 
 
 class Planner:
-    """Plans any number of orders by the configuration of one moment."""
+    """Plans any number of orders by the configuration of one moment, and somebody's limits."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, limits: Limits) -> None:
         self._services = services
+        self._limits = limits
         self._config: ImagesConfig | None = None
         self._engines: dict[Operation, Engines] = {}
 
     def plan(self, order: Order) -> Plan:
-        """Raises Disabled, InvalidRequest or Misconfigured."""
+        """Raises Disabled, InvalidRequest, ModelNotAllowed or Misconfigured."""
         engines = self.engines(order.operation)
         _refuse_too_many(order.n, self._services.settings.max_count)
         if order.operation is Operation.EDIT and not engines.models():
@@ -38,10 +40,15 @@ class Planner:
                 "No enabled engine can edit pictures: ask an admin to configure one that can.",
                 param="model",
             )
-        engine, model = engines.resolve(order.model, order.engine)
-        fitted = fit(_request(order, engines.purpose, model), model, strict=order.strict)
+        model = self._model(order, engines)
+        asked = _request(order, engines.purpose, model, self._limits)
+        refuse_beyond(asked, self._limits)
+        fitted = fit(asked, model, strict=order.strict)
+        # A size that was adjusted may have grown.
+        refuse_beyond(fitted.request, self._limits)
+        refuse_open_size(fitted.request, model, self._limits)
         return Plan(
-            engine=engine,
+            engine=model.engine,
             model=model.id,
             request=fitted.request,
             warnings=(*fitted.warnings, *_not_honoured(order)),
@@ -55,6 +62,33 @@ class Planner:
         found = self._engines[operation]
         _refuse_disabled(found.purpose, operation)
         return found
+
+    def refuse_repeat(self, engine: str, model: str, request: ImageRequest) -> None:
+        """Judge a request that was planned before, as the limits are now.
+
+        Raises InvalidRequest or ModelNotAllowed.
+        """
+        refuse_model(f"{engine}/{model}", self._limits)
+        refuse_beyond(request, self._limits)
+
+    def _model(self, order: Order, engines: Engines) -> Model:
+        if order.model is None and self._limits.models is not None:
+            return self._first_allowed(order.engine, engines)
+        _, model = engines.resolve(order.model, order.engine)
+        refuse_model(model.full_id, self._limits)
+        return model
+
+    def _first_allowed(self, engine: str | None, engines: Engines) -> Model:
+        """The default where it is allowed, else the best that is."""
+        try:
+            _, usual = engines.resolve(None, engine)
+        except Misconfigured:
+            if engine is not None:
+                raise
+            # The default engine cannot be used, which matters little to who may not use it.
+            return first_allowed(engines.models(), self._limits)
+        offers = [each for each in engines.models() if engine in (None, each.engine)]
+        return first_allowed([usual, *offers], self._limits)
 
 
 def _refuse_disabled(purpose: Purpose, operation: Operation) -> None:
@@ -79,10 +113,12 @@ def _not_honoured(order: Order) -> tuple[str, ...]:
     return tuple(f"{reason}; it was left out." for reason in reasons.values())
 
 
-def _request(order: Order, purpose: Purpose, model: Model) -> ImageRequest:
+def _request(order: Order, purpose: Purpose, model: Model, limits: Limits) -> ImageRequest:
     # A default that this model cannot use is none; only what the caller asked for is warned about.
-    size = order.size or (purpose.size if model.capabilities.sizes else None) or AUTO
-    steps = order.steps or (purpose.steps if model.capabilities.max_steps else None)
+    usual_size = _default_size(purpose, limits) if model.capabilities.sizes else None
+    size = order.size or usual_size or AUTO
+    usual_steps = _default_steps(purpose, limits) if model.capabilities.max_steps else None
+    steps = order.steps or usual_steps
     return ImageRequest(
         prompt=order.prompt,
         operation=order.operation,
@@ -97,3 +133,18 @@ def _request(order: Order, purpose: Purpose, model: Model) -> ImageRequest:
         images=order.image,
         mask=order.mask,
     )
+
+
+def _default_size(purpose: Purpose, limits: Limits) -> str | None:
+    """The size of who names none, which gives way to the largest that they may ask for."""
+    size = None if purpose.size in (None, "", AUTO) else Size.parse(purpose.size)
+    if limits.max_size is not None and (size is None or not limits.allow_size(size)):
+        return str(limits.max_size)
+    return purpose.size
+
+
+def _default_steps(purpose: Purpose, limits: Limits) -> int | None:
+    """The steps of who names none, which give way to the most that they may ask for."""
+    if purpose.steps is None or limits.max_steps is None:
+        return purpose.steps
+    return min(purpose.steps, limits.max_steps)

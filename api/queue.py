@@ -11,6 +11,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from darkroom import bus
+from darkroom.redis_clients import keep_clients
 from darkroom.settings import Settings
 from storage.backlog import Next
 
@@ -28,11 +29,13 @@ class CeleryQueue:
     """The Celery queues, one for each engine."""
 
     def __init__(self, settings: Settings) -> None:
+        keep_clients()
         self._celery = Celery("darkroom", broker=bus.celery_url(settings), set_as_current=False)
         self._celery.conf.update(
             result_backend=None,
             task_ignore_result=True,
             task_serializer="json",
+            task_send_sent_event=settings.task_events,
             broker_transport_options={
                 "global_keyprefix": bus.CELERY_PREFIX,
                 "priority_steps": list(bus.PRIORITIES),

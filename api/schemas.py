@@ -323,6 +323,10 @@ class AttemptSchema(Schema):
     engine = fields.String(required=True)
     model = fields.String(required=True)
     worker = fields.String(**about("Which worker process; for admins only."))
+    server = fields.String(
+        allow_none=True,
+        **about("Which server of the engine, where there are several; for admins only."),
+    )
     started_at = fields.Float(required=True)
     ended_at = fields.Float(required=True, allow_none=True)
     outcome = fields.String(
@@ -405,10 +409,14 @@ class PartSchema(Schema):
     ok = fields.Boolean(required=True)
     detail = fields.String(**about("What is wrong with it, in a sentence."))
     count = fields.Integer(**about("How many worker processes there are."))
+    unserved = fields.List(
+        fields.String(),
+        **about("Enabled engines that no worker takes jobs of, so that these wait."),
+    )
     resting = fields.Dict(
         keys=fields.String(),
         values=fields.String(),
-        **about("The engines that rest, with the code of the failure."),
+        **about("The engines that rest as a whole, with the code of the failure."),
     )
 
 
@@ -421,6 +429,26 @@ class ReadinessSchema(Schema):
         values=fields.Nested(PartSchema),
         required=True,
         **about("`database`, `broker` and `files` decide; `workers` and `engines` are told."),
+    )
+
+
+class ServerSchema(Schema):
+    """How one server of an engine is doing."""
+
+    name = fields.String(required=True)
+    state = fields.String(required=True, validate=validate.OneOf(["ready", "resting"]))
+    rests_until = fields.Float(
+        required=True, allow_none=True, **about("When it is asked next how it is (Unix time).")
+    )
+    reason = fields.String(
+        required=True, allow_none=True, **about("The code of the failure that made it rest.")
+    )
+    detail = fields.String(
+        allow_none=True, **about("Why it rests, in a sentence; for admins only.")
+    )
+    running = fields.Integer(required=True)
+    max_in_flight = fields.Integer(
+        required=True, allow_none=True, **about("Jobs it takes at once; null for any number.")
     )
 
 
@@ -447,6 +475,17 @@ class EngineSchema(Schema):
     queued = fields.Integer(required=True)
     running = fields.Integer(required=True)
     models = fields.Integer(required=True, **about("How many models it offers."))
+    worker_slots = fields.Integer(
+        required=True,
+        **about("How many of its jobs living workers can run at once; its jobs wait while 0."),
+    )
+    servers = fields.List(
+        fields.Nested(ServerSchema),
+        required=True,
+        **about(
+            "For admins: its servers, where there is a list of them. The engine rests when all do."
+        ),
+    )
 
 
 class ProblemDetailSchema(Schema):

@@ -4,22 +4,24 @@
 once it is reached nothing else is served, health checks included.
 """
 
+import gc
 import os
 import signal
 import socket
 import struct
+import threading
 from types import FrameType
 from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.base import Worker
+from gunicorn.workers.gthread import ThreadWorker
 
 from api import create_app
 from api.services import EXTENSION, Services
-from darkroom import bus, logs
-from darkroom.processes import allow_open_files
+from darkroom import bus, logs, watch
+from darkroom.processes import allow_open_files, share_heaps
 from darkroom.secrets import service_secret
 from darkroom.settings import Settings
 from engines.catalog import Catalog
@@ -39,6 +41,9 @@ def serve(settings: Settings, *, listener: int | None = None) -> None:
     service_secret(settings)
     Catalog.load(settings.model_catalog)
     allow_open_files()
+    share_heaps()
+    # Objects that the garbage collector never visits stay in memory that all processes share.
+    gc.freeze()
     _Server(settings, listener).run()
 
 
@@ -59,24 +64,26 @@ class _Server(BaseApplication):
                 else f"{settings.host}:{settings.port}"
             ),
             "workers": settings.api_processes,
-            "worker_class": "gthread",
+            "worker_class": _Worker,
             "threads": settings.api_threads,
             "worker_connections": settings.api_threads * 2 + 512,
             "backlog": 2048,
             "timeout": 60,
-            "graceful_timeout": int(settings.stop_s),
+            "graceful_timeout": int(settings.drain_s + settings.stop_s),
             "keepalive": 30,
             "accesslog": None,
             "loglevel": "warning",
             "proc_name": "darkroom-api",
             "when_ready": _announce,
             "post_worker_init": _drain_on_stop,
+            "worker_exit": _send_the_rest,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
 
     def load(self) -> Flask:
         logs.configure(self._settings)
+        watch.start(self._settings, "api")
         return create_app(self._settings)
 
 
@@ -96,14 +103,51 @@ def _limit_silence(arbiter: Arbiter) -> None:
         each.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", STALLED_S, 0))
 
 
-def _drain_on_stop(worker: Worker) -> None:
-    """Let waiting calls answer 202 at once when the process is told to stop."""
+def _send_the_rest(arbiter: Arbiter, worker: ThreadWorker) -> None:
+    watch.stop()
+
+
+class _Worker(ThreadWorker):
+    """Gunicorn's, but one that refuses connections as soon as it takes no more of them.
+
+    Gunicorn's own keeps its listener until the last call has ended. Who connects meanwhile is
+    neither served nor refused, and a proxy then cannot go to another process before it has sent a
+    request that it must not repeat.
+    """
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                self._accept_all(listener)
+                listener.close()
+
+    def _accept_all(self, listener: Any) -> None:
+        """Take every connection that was made already: closing the listener would reset them."""
+        listener.setblocking(False)
+        before = None
+        while self.nr_conns != before:
+            before = self.nr_conns
+            self.accept(listener)
+
+
+def _drain_on_stop(worker: ThreadWorker) -> None:
+    """When the process is told to stop, say so at `/ready`, go on for `drain_s`, and then let
+    waiting calls answer 202 at once and stop."""
     services: Services = worker.wsgi.extensions[EXTENSION]
-    stop = signal.getsignal(signal.SIGTERM)
+    stop = worker.handle_exit
+
+    def end() -> None:
+        services.waiter.drain()
+        stop(signal.SIGTERM, None)
 
     def drain_and_stop(signum: int, frame: FrameType | None) -> None:
-        services.waiter.drain()
-        if callable(stop):
-            stop(signum, frame)
+        if services.leaving.is_set():
+            return
+        services.leaving.set()
+        # A thread of its own: the one that signals interrupt must go on accepting.
+        timer = threading.Timer(services.settings.drain_s, end)
+        timer.daemon = True
+        timer.start()
 
     signal.signal(signal.SIGTERM, drain_and_stop)

@@ -1,20 +1,23 @@
 """What a request handler works with, made once per process."""
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import redis
 import structlog
 from flask import current_app
 
+from api.counting import Counters
 from api.openai.links import PictureLinks
 from api.queue import Queue
+from api.sign_ins import SignIns
 from api.waiting import Waiter
 from darkroom import bus
 from darkroom.configuration import ImagesConfig
 from darkroom.domain import Job, Operation
 from darkroom.settings import Settings
-from engines.registry import Engines, Registry
+from engines.registry import Engines, Pools, Registry
 from storage import Storage
 
 EXTENSION = "darkroom"
@@ -33,6 +36,10 @@ class Services:
     broker: "redis.Redis"
     registry: Registry
     links: PictureLinks
+    counters: Counters
+    sign_ins: SignIns
+    #: Set once this process is told to stop.
+    leaving: threading.Event = field(default_factory=threading.Event)
 
     def config(self) -> ImagesConfig:
         """The configuration of this moment."""
@@ -42,12 +49,16 @@ class Services:
         """The engines of this moment, for one operation."""
         return self.registry.engines(self.config(), operation)
 
-    def window(self) -> int:
-        """How many sent jobs each lane of an engine may have in Celery's queues."""
+    def pools(self) -> Pools:
+        """The servers of all engines at this moment."""
+        return self.registry.pools(self.config())
+
+    def staff(self) -> bus.Staff:
+        """The workers of this moment; none while Redis is away."""
         try:
-            return bus.window(self.broker)
+            return bus.staff(self.broker)
         except redis.RedisError:
-            return bus.LEAST_WINDOW
+            return bus.Staff()
 
     def announce(self, job: Job) -> None:
         """Tell whoever waits for the job, or follows it, how it stands now."""

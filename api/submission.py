@@ -11,8 +11,10 @@ from api.inputs import EditInputs, read_inputs
 from api.orders import Order
 from api.planning import Planner
 from api.services import Services
-from darkroom.domain import ImageRequest, Job, JobStatus, NewJob
+from darkroom.domain import ImageRequest, Job, JobStatus, NewJob, User
 from darkroom.errors import Conflict, InvalidRequest, LimitReached, Unavailable
+from darkroom.watch import tracing
+from darkroom.watch.meters import meters
 from storage.contents import key_of
 from storage.jobs import new_job_id
 
@@ -30,14 +32,14 @@ def submit(order: Order, services: Services) -> Job:
     """Accept an order of the current user as a job, and hand it to the workers.
 
     An order that was accepted before, under the same idempotency key, is the same job, whatever
-    has changed since. Raises Disabled, InvalidRequest, Misconfigured, IdempotencyConflict,
-    LimitReached or Unavailable; then nothing was accepted.
+    has changed since. Raises Disabled, InvalidRequest, ModelNotAllowed, Misconfigured,
+    IdempotencyConflict, LimitReached or Unavailable; then nothing was accepted.
     """
     earlier = _replayed(current_user().id, order.digest(), services)
     if earlier is not None:
         return earlier
     new = _new_job(order, services)
-    _refuse_full_queue(new.owner_id, services)
+    _refuse_full_queue(current_user(), services)
     # Only now: all that is cheap to refuse is refused before anything is fetched or decoded.
     inputs = read_inputs(order.image, new.request.mask, services)
     new = replace(new, request=with_files(new.request, inputs))
@@ -61,8 +63,11 @@ def submit_again(job: Job, services: Services) -> Job:
     earlier = _replayed(job.owner_id, request_hash, services)
     if earlier is not None:
         return earlier
-    Planner(services).engines(job.request.operation).get(job.engine)
-    _refuse_full_queue(job.owner_id, services)
+    owner = owner_of(job.owner_id, services)
+    planner = Planner(services, owner.limits)
+    planner.engines(job.request.operation).get(job.engine)
+    planner.refuse_repeat(job.engine, job.model, job.request)
+    _refuse_full_queue(owner, services)
     job_id = new_job_id()
     if not services.storage.inputs.share(job.request, job.id, job_id):
         raise Conflict(
@@ -94,7 +99,7 @@ def _replayed(owner_id: str, request_hash: str, services: Services) -> Job | Non
 
 def _new_job(order: Order, services: Services) -> NewJob:
     """The job of an order; its pictures and mask are still as the order gives them."""
-    plan = Planner(services).plan(order)
+    plan = Planner(services, current_user().limits).plan(order)
     return NewJob(
         owner_id=current_user().id,
         engine=plan.engine,
@@ -110,9 +115,20 @@ def _new_job(order: Order, services: Services) -> NewJob:
     )
 
 
-def _refuse_full_queue(owner_id: str, services: Services) -> None:
-    most = services.settings.max_queued_per_user
-    if not services.storage.backlog.has_room_for(owner_id, most=most):
+def owner_of(owner_id: str, services: Services) -> User:
+    """Whose limits hold when something of theirs is asked for again, perhaps by an admin."""
+    return current_user() if current_user().id == owner_id else services.storage.users.get(owner_id)
+
+
+def most_queued(owner: User, services: Services) -> int:
+    """How many jobs somebody may have queued, and as many items of batches."""
+    own = owner.limits.max_queued
+    return services.settings.max_queued_per_user if own is None else own
+
+
+def _refuse_full_queue(owner: User, services: Services) -> None:
+    most = most_queued(owner, services)
+    if not services.storage.backlog.has_room_for(owner.id, most=most):
         raise LimitReached(
             f"{most} jobs are queued, as many as one user may have: wait until some are done, or"
             " cancel some.",
@@ -121,9 +137,13 @@ def _refuse_full_queue(owner_id: str, services: Services) -> None:
 
 
 def _accept(new: NewJob, job_id: str, services: Services) -> Job:
-    job, is_new = services.storage.jobs.submit(new, job_id=job_id)
-    if is_new:
-        send_next(job.engine, services)
+    with tracing.span("submit", engine=new.engine, model=new.model) as span:
+        new = replace(new, trace=tracing.carrier())
+        job, is_new = services.storage.jobs.submit(new, job_id=job_id)
+        structlog.contextvars.bind_contextvars(job_id=job.id)
+        span.note(job_id=job.id, user_id=job.owner_id, is_new=is_new)
+        if is_new:
+            send_next(job.engine, services)
     return job
 
 
@@ -134,16 +154,18 @@ def send_next(engine: str, services: Services) -> None:
     """
     backlog = services.storage.backlog
     try:
-        unsent = [
-            each.id
-            for each in backlog.take(
-                engine,
-                window=services.window(),
-                running_limit=services.settings.max_running_per_user,
-                in_flight=services.registry.in_flight(engine),
-            )
-            if not services.queue.send(each)
-        ]
+        taken = backlog.take(
+            engine,
+            window=services.staff().window(engine),
+            running_limit=services.settings.max_running_per_user,
+            pool=services.pools().whole(engine),
+        )
+        unsent = []
+        for each in taken:
+            if services.queue.send(each):
+                meters().jobs_sent(each.engine, each.lane)
+            else:
+                unsent.append(each.id)
         if unsent:
             backlog.put_back(unsent)
     except Unavailable as error:

@@ -22,6 +22,8 @@ import structlog
 
 from darkroom import bus
 from darkroom.errors import Unavailable
+from darkroom.watch import tracing
+from darkroom.watch.meters import meters
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +55,7 @@ class Waiter:
         self._lock = threading.Lock()
         self._listener: threading.Thread | None = None
         self._stopping = threading.Event()
+        meters().calls_wait(0)
 
     @contextmanager
     def place(self) -> Iterator[bool]:
@@ -60,11 +63,13 @@ class Waiter:
         with self._lock:
             is_free = self.held < self._capacity and not self._stopping.is_set()
             self.held += is_free
+            meters().calls_wait(self.held)
         try:
             yield is_free
         finally:
             with self._lock:
                 self.held -= is_free
+                meters().calls_wait(self.held)
 
     def wait(
         self, job_id: str, timeout_s: float, *, is_gone: Callable[[], bool] = lambda: False
@@ -72,7 +77,7 @@ class Waiter:
         """Return when the job is finished, the time is up, the caller is gone or the process
         stops; the row says which. Raises Unavailable when the database does not answer."""
         deadline = time.monotonic() + timeout_s
-        with self._waiting.hung_up(job_id) as finished:
+        with tracing.span("wait", job_id=job_id), self._waiting.hung_up(job_id) as finished:
             self._listen()
             if self._finished_among([job_id]):
                 return

@@ -8,6 +8,7 @@ from darkroom.errors import NotFound, SettingsError
 from darkroom.settings import Settings
 from storage import Storage, open_storage
 from storage.migrations import is_current
+from storage.roles import Roles
 from storage.users import Users
 
 PAGE = 500
@@ -21,6 +22,13 @@ def open_users(settings: Settings) -> Iterator[Users]:
     """The accounts of a database. Raises SettingsError when its schema is not the one we know."""
     with open_current(settings) as storage:
         yield storage.users
+
+
+@contextmanager
+def open_roles(settings: Settings) -> Iterator[Roles]:
+    """The roles of a database. Raises SettingsError when its schema is not the one we know."""
+    with open_current(settings) as storage:
+        yield storage.roles
 
 
 @contextmanager

@@ -4,6 +4,9 @@ The database answers, Redis only wakes: everything here may be lost without losi
 """
 
 import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 from urllib.parse import parse_qs
 
 import redis
@@ -12,6 +15,7 @@ from redis.retry import Retry
 
 from darkroom.errors import SettingsError
 from darkroom.settings import Settings
+from darkroom.watch.meters import meters
 
 #: Channel on which the id of each finished job is published.
 FINISHED = "darkroom:finished"
@@ -73,7 +77,7 @@ def celery_url(settings: Settings) -> str:
     return f"redis+socket://{address}?virtual_host={number}"
 
 
-def connect(settings: Settings) -> "redis.Redis":
+def connect(settings: Settings, *, answers_within_s: float = 3, retries: int = 1) -> "redis.Redis":
     """A client for short commands: 3 s to answer, then `redis.ConnectionError`.
 
     Every limit is spelled out, because redis-py's defaults change between releases and hide
@@ -81,13 +85,24 @@ def connect(settings: Settings) -> "redis.Redis":
     """
     return redis.Redis.from_url(
         broker_url(settings),
-        socket_connect_timeout=3,
-        socket_timeout=3,
-        retry=Retry(NoBackoff(), 1),
+        socket_connect_timeout=answers_within_s,
+        socket_timeout=answers_within_s,
+        retry=_CountedRetry(NoBackoff(), retries),
         health_check_interval=25,
         max_connections=64,
         decode_responses=True,
     )
+
+
+class _CountedRetry(Retry):
+    """Counts what fails for good."""
+
+    def call_with_retry(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().call_with_retry(*args, **kwargs)
+        except redis.RedisError:
+            meters().is_away("broker")
+            raise
 
 
 def now(client: "redis.Redis") -> float:
@@ -109,12 +124,66 @@ def announce_changed(client: "redis.Redis", job_id: str) -> None:
     client.publish(CHANGED, job_id)
 
 
-def window(client: "redis.Redis") -> int:
-    """How many sent jobs each lane of an engine may have in Celery's queues.
+@dataclass(frozen=True, kw_only=True)
+class Hand:
+    """One living worker process."""
 
-    Raises redis.RedisError.
-    """
-    return max(int(slots(client) * WINDOW_PER_SLOT), LEAST_WINDOW)
+    name: str
+    #: How many jobs it can run at once.
+    slots: int
+    #: Whose jobs it takes; None for those of all engines.
+    engines: frozenset[str] | None = None
+
+    @property
+    def entry(self) -> str:
+        """How it is written in Redis. A release that knew no engines reads its slots too."""
+        written = f"{self.slots}@{self.name}"
+        return written if self.engines is None else f"{written}@{','.join(sorted(self.engines))}"
+
+    @classmethod
+    def read(cls, entry: str) -> Self:
+        slots, _, rest = entry.partition("@")
+        name, is_limited, engines = rest.partition("@")
+        return cls(
+            name=name,
+            slots=int(slots),
+            engines=frozenset(engines.split(",")) if is_limited else None,
+        )
+
+    def serves(self, engine: str) -> bool:
+        return self.engines is None or engine in self.engines
+
+
+@dataclass(frozen=True)
+class Staff:
+    """All living worker processes at one moment."""
+
+    hands: tuple[Hand, ...] = ()
+
+    def slots(self, engine: str) -> int:
+        """How many jobs of an engine they can run at once."""
+        return sum(each.slots for each in self.hands if each.serves(engine))
+
+    def window(self, engine: str) -> int:
+        """How many sent jobs each lane of an engine may have in Celery's queues."""
+        return max(int(self.slots(engine) * WINDOW_PER_SLOT), LEAST_WINDOW)
+
+    def unserved(self, engines: Iterable[str]) -> list[str]:
+        """Those whose jobs none of them takes, so that they wait."""
+        return [each for each in engines if self.slots(each) == 0]
+
+
+def unserved_in_words(engines: Sequence[str]) -> str:
+    """What to do about engines whose jobs nobody takes."""
+    return (
+        f"No worker takes jobs of {', '.join(engines)}: they wait until you start one, with"
+        f" `darkroom worker --engine {engines[0]}` or without the option for all engines."
+    )
+
+
+def staff(client: "redis.Redis") -> Staff:
+    """The worker processes that gave a sign of life lately. Raises redis.RedisError."""
+    return Staff(tuple(Hand.read(each) for each in living_workers(client)))
 
 
 def is_queue_empty(client: "redis.Redis", engine: str) -> bool:
@@ -128,7 +197,7 @@ def is_queue_empty(client: "redis.Redis", engine: str) -> bool:
 
 
 def living_workers(client: "redis.Redis") -> list[str]:
-    """The worker processes that gave a sign of life lately, each as `slots@name`.
+    """The worker processes that gave a sign of life lately, each as `Hand.entry`.
 
     Raises redis.RedisError.
     """
@@ -137,19 +206,16 @@ def living_workers(client: "redis.Redis") -> list[str]:
 
 def slots(client: "redis.Redis") -> int:
     """How many jobs all living workers can run at once. Raises redis.RedisError."""
-    return sum(int(each.partition("@")[0]) for each in living_workers(client))
+    return sum(each.slots for each in staff(client).hands)
 
 
-def give_sign_of_life(client: "redis.Redis", worker: str, *, slots: int, lasts_s: float) -> None:
-    """Count as living, with room for `slots` jobs at once, for `lasts_s` seconds.
-
-    Raises redis.RedisError.
-    """
+def give_sign_of_life(client: "redis.Redis", hand: Hand, *, lasts_s: float) -> None:
+    """Count as living for `lasts_s` seconds. Raises redis.RedisError."""
     now = time.time()
-    client.zadd(WORKERS, {f"{slots}@{worker}": now + lasts_s})
+    client.zadd(WORKERS, {hand.entry: now + lasts_s})
     client.zremrangebyscore(WORKERS, "-inf", now - 3600)
 
 
-def sign_off(client: "redis.Redis", worker: str, *, slots: int) -> None:
+def sign_off(client: "redis.Redis", hand: Hand) -> None:
     """Count as living no longer. Raises redis.RedisError."""
-    client.zrem(WORKERS, f"{slots}@{worker}")
+    client.zrem(WORKERS, hand.entry)

@@ -14,6 +14,7 @@ from darkroom.commands import (
     generate,
     jobs,
     offers,
+    roles,
     security,
     service,
     users,
@@ -86,5 +87,6 @@ for each in (
     security.rotate_key,
     service.show_demo,
     users.user,
+    roles.role,
 ):
     commands.add_command(each)

@@ -7,11 +7,13 @@ and writes flat names, `settings` reads them from the environment) works with `I
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-Kind = Literal["text", "flag", "number", "object", "list"]
+from darkroom.pools import Server, read_servers
+
+Kind = Literal["text", "flag", "number", "object", "list", "servers"]
 Value = str | bool | int | dict[str, Any] | list[Any] | None
 
 
@@ -23,6 +25,28 @@ class EngineConfig:
     base_url: str = ""
     api_key: str = field(default="", repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    #: How many jobs one server of it takes at once; None for as many as its driver says.
+    max_in_flight: int | None = None
+    #: Its servers, where it has several.
+    servers: tuple[Server, ...] = ()
+    #: Which of them this is; None where there is no list.
+    server: str | None = None
+
+    def members(self) -> "tuple[EngineConfig, ...]":
+        """How to reach each of its servers: what one does not say itself holds for all."""
+        if not self.servers:
+            return (self,)
+        return tuple(
+            replace(
+                self,
+                server=each.name,
+                base_url=each.base_url or self.base_url,
+                api_key=each.api_key or self.api_key,
+                max_in_flight=each.max_in_flight or self.max_in_flight,
+                servers=(),
+            )
+            for each in self.servers
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +92,30 @@ class Field:
 
 def _field(name: str, path: str, help_: str, **rest: Any) -> Field:
     return Field(name=name, path=path, help=help_, **rest)
+
+
+def _pool(prefix: str, engine: str, example: str) -> tuple[Field, Field]:
+    """The fields of an engine that may be several servers."""
+    return (
+        _field(
+            f"{prefix}_SERVERS",
+            f"engines.{engine}.servers",
+            "Several servers or keys in the place of one, as a JSON list of objects with `name`,"
+            " `base_url`, `api_key` and `max_in_flight`, all optional; what one does not say is as"
+            f" for the engine: `{example}`.",
+            kind="servers",
+            default=[],
+            secret=True,
+        ),
+        _field(
+            f"{prefix}_MAX_IN_FLIGHT",
+            f"engines.{engine}.max_in_flight",
+            "How many jobs each of its servers gets at once, from all workers together; empty for"
+            " the driver's own limit, if it has one.",
+            kind="number",
+            default=None,
+        ),
+    )
 
 
 FIELDS: tuple[Field, ...] = (
@@ -130,6 +178,7 @@ FIELDS: tuple[Field, ...] = (
         kind="object",
         default={},
     ),
+    *_pool("IMAGES_OPENAI", "openai", '[{"api_key": "sk-one"}, {"api_key": "sk-two"}]'),
     _field(
         "AUTOMATIC1111_BASE_URL",
         "engines.automatic1111.base_url",
@@ -148,6 +197,7 @@ FIELDS: tuple[Field, ...] = (
         kind="object",
         default={},
     ),
+    *_pool("AUTOMATIC1111", "automatic1111", '[{"base_url": "http://gpu-1:7860"}]'),
     _field("COMFYUI_BASE_URL", "engines.comfyui.base_url", "Address of a ComfyUI server."),
     _field(
         "COMFYUI_API_KEY",
@@ -167,6 +217,7 @@ FIELDS: tuple[Field, ...] = (
         kind="list",
         default=[],
     ),
+    *_pool("COMFYUI", "comfyui", '[{"name": "big", "base_url": "http://gpu-1:8188"}]'),
     _field(
         "IMAGES_GEMINI_API_BASE_URL",
         "engines.gemini.base_url",
@@ -186,6 +237,7 @@ FIELDS: tuple[Field, ...] = (
         "engines.gemini.options.endpoint_method",
         "`generateContent` or `predict`; empty to choose by model.",
     ),
+    *_pool("IMAGES_GEMINI", "gemini", '[{"api_key": "one"}, {"api_key": "two"}]'),
     _field(
         "ENABLE_IMAGE_EDIT",
         "edit.enabled",
@@ -264,7 +316,8 @@ def assemble(
         branch = tree
         for parent in parents:
             branch = branch.setdefault(parent, {})
-        branch[leaf] = values.get(each.name, each.default)
+        value = values.get(each.name, each.default)
+        branch[leaf] = read_servers(value) if each.kind == "servers" else value
 
     engines = {
         **{name: EngineConfig(name=name) for name in others},
@@ -282,15 +335,23 @@ def assemble(
     )
 
 
+def named(config: EngineConfig, sentence: str) -> str:
+    """A sentence of an engine, with the server it is about where there are several."""
+    return sentence if config.server is None else f"Server {config.server!r}: {sentence}"
+
+
 def _for_edits(engine: EngineConfig, parts: Mapping[str, Any]) -> EngineConfig:
     own_options = {key: value for key, value in parts.get("options", {}).items() if value}
     inherited = dict(engine.options)
     if "workflow" in own_options:
         # It names nodes of the workflow it came with; another's are called otherwise.
         inherited.pop("workflow_nodes", None)
-    return EngineConfig(
-        name=engine.name,
-        base_url=parts.get("base_url") or engine.base_url,
-        api_key=parts.get("api_key") or engine.api_key,
+    base_url, api_key = parts.get("base_url"), parts.get("api_key")
+    return replace(
+        engine,
+        base_url=base_url or engine.base_url,
+        api_key=api_key or engine.api_key,
         options={**inherited, **own_options},
+        # An address or a key for edits is that of one server.
+        servers=() if base_url or api_key else engine.servers,
     )

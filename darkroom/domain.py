@@ -17,8 +17,9 @@ A job's life:
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum, StrEnum
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any, Protocol, Self
 
@@ -247,6 +248,8 @@ class NewJob:
     #: The failed job that this one repeats.
     retry_of: str | None = None
     place: BatchPlace | None = None
+    #: Where in a trace it was accepted, as a W3C `traceparent`.
+    trace: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +267,10 @@ class Job(NewJob):
     lease_until: float | None
     #: The engine's own id for the run, where it gives one.
     upstream_id: str | None
+    #: Which server of the engine it was given to last; None where the engine has no list of them.
+    server: str | None = None
+    #: Servers that could not draw it since it last waited.
+    avoided: tuple[str, ...] = ()
     #: Share done, 0.0 to 1.0.
     progress: float
     error: JobError | None
@@ -286,6 +293,8 @@ class Attempt:
     engine: str
     model: str
     worker: str
+    #: Which server of the engine it was given to; None where the engine has no list of them.
+    server: str | None = None
     started_at: float
     ended_at: float | None
     #: `succeeded`, `canceled`, `handed_back`, `lease_lost`, or the code of an error; None while
@@ -434,10 +443,63 @@ class OpenAIBatch:
 
 
 class Role(StrEnum):
-    """Admins may do everything; users what their permissions say."""
+    """The roles there always are. Admins may do everything; users what their permissions say.
+
+    Admins make others: a role is a name for some limits.
+    """
 
     ADMIN = "admin"
     USER = "user"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much an account may ask for; None where nothing is said about it."""
+
+    #: The rectangle that a picture fits in, upright or on its side.
+    max_size: Size | None = None
+    #: Most pixels of one picture.
+    max_pixels: int | None = None
+    #: Most pictures of one request.
+    max_count: int | None = None
+    max_steps: int | None = None
+    #: Most jobs that are queued, and as many items of batches.
+    max_queued: int | None = None
+    #: Most jobs that run at once.
+    max_running: int | None = None
+    #: Most calls for pictures in a minute, of the account and of each of its API keys.
+    requests_per_minute: int | None = None
+    requests_per_minute_per_key: int | None = None
+    #: Patterns of the models it may use, as `engine/model`; `*` stands for anything.
+    models: tuple[str, ...] | None = None
+
+    def over(self, others: "Limits") -> "Limits":
+        """These where they say something, and the others elsewhere."""
+        said = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(others, **said) if said else others
+
+    def allow_model(self, full_id: str) -> bool:
+        return self.models is None or any(fnmatchcase(full_id, each) for each in self.models)
+
+    def allow_size(self, size: Size) -> bool:
+        if self.max_pixels is not None and size.pixels > self.max_pixels:
+            return False
+        if self.max_size is None:
+            return True
+        sides = sorted((size.width, size.height))
+        most = sorted((self.max_size.width, self.max_size.height))
+        return sides[0] <= most[0] and sides[1] <= most[1]
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedRole:
+    """A role and its limits."""
+
+    name: str
+    limits: Limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -447,16 +509,20 @@ class User:
     id: str
     email: str
     name: str
-    role: Role
+    role: str
     permissions: frozenset[str]
     active: bool
     created_at: float
+    #: What holds for the account: its own limits, and those of its role elsewhere.
+    limits: Limits = NO_LIMITS
+    #: The account's own limits.
+    own_limits: Limits = NO_LIMITS
     #: Goes up when all tokens of the account end.
     token_epoch: int = 0
 
     @property
     def is_admin(self) -> bool:
-        return self.role is Role.ADMIN
+        return self.role == Role.ADMIN
 
     def may(self, permission: str) -> bool:
         return self.is_admin or permission in self.permissions
@@ -492,6 +558,7 @@ class Action(StrEnum):
     CONFIG_CHANGED = "config_changed"
     ENGINE_KEY_CHANGED = "engine_key_changed"
     ROLE_CHANGED = "role_changed"
+    ROLE_DELETED = "role_deleted"
     SECRET_ROTATED = "secret_rotated"  # noqa: S105 - a word
 
 

@@ -11,9 +11,12 @@ DarkroomError
 │   ├── BodyTooLarge
 │   ├── WrongMediaType
 │   ├── NotSignedIn
-│   ├── LimitReached
+│   ├── LimitReached          as much as this user may have is queued
+│   │   ├── RateLimited       too many calls for pictures within a minute
+│   │   └── TooManySignIns    too many attempts at a password
 │   ├── PermissionDenied
-│   │   └── Disabled          an admin switched this off
+│   │   ├── Disabled          an admin switched this off
+│   │   └── ModelNotAllowed   the account's limits do not include it
 │   ├── NotFound
 │   └── Conflict
 │       └── IdempotencyConflict   the key was used before with another request
@@ -182,6 +185,20 @@ class LimitReached(CallerError):
         self.retry_after_s = retry_after_s
 
 
+class RateLimited(LimitReached):
+    """This user, or this API key, asked for pictures too often within a minute."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+
+
+class TooManySignIns(LimitReached):
+    """An account or an address had too many attempts at its password."""
+
+    code = "too_many_sign_ins"
+    title = "Too many sign-ins"
+
+
 class PermissionDenied(CallerError):
     """Signed in, but not allowed."""
 
@@ -194,6 +211,16 @@ class Disabled(PermissionDenied):
 
     code = "disabled"
     title = "Disabled"
+
+
+class ModelNotAllowed(PermissionDenied):
+    """The account's limits do not include this model."""
+
+    code = "model_not_allowed"
+    title = "Model not allowed"
+
+    def __init__(self, detail: str, *, param: str | None = "model") -> None:
+        super().__init__(detail, param=param)
 
 
 class NotFound(CallerError):

@@ -64,6 +64,11 @@ def mask_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventD
     return {name: _masked(name, value) for name, value in event.items()}
 
 
+def masked(value: Any) -> Any:
+    """The same without secrets, in texts, lists and mappings."""
+    return _masked("", value)
+
+
 def _masked(name: str, value: Any) -> Any:
     if SECRET_NAME.search(name) and value:
         return MASK

@@ -8,18 +8,20 @@ uses, without the prefix.
 
 import math
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from environs import EnvError, FileAwareEnv
 
 from darkroom import configuration
 from darkroom.domain import Size
 from darkroom.errors import SettingsError
+from darkroom.pools import read_servers
 
 PREFIX = "DARKROOM_"
 
@@ -147,6 +149,29 @@ class Settings:
     max_running_per_user: int | None = _variable(
         None, "Most jobs of one user that run at once. Default: no limit.", least=1
     )
+    requests_per_minute: int | None = _variable(
+        None,
+        "Most calls for pictures from one user in a minute; beyond that a call is answered 429."
+        " Default: no limit.",
+        least=1,
+    )
+    requests_per_minute_per_key: int | None = _variable(
+        None,
+        "Most calls for pictures with one API key in a minute. Default: no limit.",
+        least=1,
+    )
+    sign_ins_per_account: int = _variable(
+        10, "Attempts at the password of one account in 5 minutes; a success clears them.", least=1
+    )
+    sign_ins_per_address: int = _variable(
+        100, "Failed attempts at passwords in 5 minutes from one address.", least=1
+    )
+    trusted_proxies: int = _variable(
+        0,
+        "Number of proxies in front of the API that each add to `X-Forwarded-For`; it is not"
+        " believed without.",
+        most=100,
+    )
     keep_images_days: float | None = _variable(
         None, "Age at which pictures are deleted, in days. Default: never."
     )
@@ -157,6 +182,9 @@ class Settings:
         365.0, "Age at which entries of the audit log are removed, in days.", least=1
     )
     worker_concurrency: int = _variable(16, "Jobs one worker process runs at once.", least=1)
+    worker_engines: tuple[str, ...] = _variable(
+        (), "Engines whose jobs a worker takes, separated by commas. Default: all."
+    )
     api_processes: int = _variable(1, "API processes that `darkroom serve` runs.", least=1)
     api_threads: int = _variable(
         512,
@@ -166,6 +194,16 @@ class Settings:
     )
     stop_s: float = _variable(
         20.0, "How long running calls and jobs may go on after a stop signal, in seconds.", least=1
+    )
+    drain_s: float = _variable(
+        0.0,
+        "How long the API goes on taking calls after a stop signal while `/ready` answers 503, in"
+        " seconds; for load balancers that look there.",
+    )
+    accel_location: str | None = _variable(
+        None,
+        "Internal location of nginx for the folder of DARKROOM_STORAGE_URL, such as `/_files/`:"
+        " nginx then sends pictures itself. Default: Darkroom sends them.",
     )
     model_catalog: Path | None = _variable(
         None, "JSON file that adds models to the catalog, or corrects what it says of them."
@@ -188,6 +226,27 @@ class Settings:
     log_level: Literal["debug", "info", "warning", "error"] = _variable(
         "info", "The least severe log lines shown.", choices=("debug", "info", "warning", "error")
     )
+    metrics_token: str | None = _secret(
+        "What Prometheus reads `/metrics` with, besides admins with their keys; at least 16"
+        " characters."
+    )
+    metrics_port: int | None = _variable(
+        None,
+        "Port on which a worker shows its metrics. Default: none; the API shows those of its data"
+        " folder.",
+        least=1,
+        most=65_535,
+    )
+    metrics_host: str = _variable("127.0.0.1", "Address of that port.")
+    otlp_endpoint: str | None = _variable(
+        None,
+        "URL of an OpenTelemetry collector, such as `http://localhost:4318`, to send traces to."
+        " Default: `OTEL_EXPORTER_OTLP_ENDPOINT`.",
+    )
+    sentry_dsn: str | None = _secret("DSN of a Sentry project that unexpected exceptions go to.")
+    task_events: bool = _variable(
+        False, "Whether Celery tells of its tasks and workers, for Flower."
+    )
 
     #: The engines' defaults by flat name: what the environment says of `configuration.FIELDS`.
     config_defaults: Mapping[str, configuration.Value] = field(default_factory=dict, repr=False)
@@ -205,10 +264,27 @@ class Settings:
                 f"{PREFIX}SECRET_KEY_PREVIOUS holds a secret of less than 32 characters, which none"
                 " ever was: set the old ones as they were, separated by commas."
             )
+        if self.metrics_token is not None and len(self.metrics_token) < 16:
+            raise SettingsError(
+                f"{PREFIX}METRICS_TOKEN must have at least 16 characters:"
+                " make one with `openssl rand -hex 32`."
+            )
         if self.admin_password is not None and self.admin_email is None:
             raise SettingsError(
                 f"{PREFIX}ADMIN_PASSWORD needs {PREFIX}ADMIN_EMAIL: set both, or neither."
             )
+
+        if self.accel_location is not None:
+            if not re.fullmatch(r"/([\w-]+/)+", self.accel_location):
+                raise SettingsError(
+                    f"{PREFIX}ACCEL_LOCATION is {self.accel_location!r}; it must begin and end with"
+                    " a slash, such as /_files/."
+                )
+            if self.storage_folder is None:
+                raise SettingsError(
+                    f"{PREFIX}ACCEL_LOCATION needs a folder that nginx can read: set"
+                    f" {PREFIX}STORAGE_URL=file:///…, or leave {PREFIX}ACCEL_LOCATION out."
+                )
 
     @property
     def database(self) -> str:
@@ -219,6 +295,12 @@ class Settings:
     def storage(self) -> str:
         """The file store's URL, given or default."""
         return self.storage_url or (self.data_dir.absolute() / "files").as_uri()
+
+    @property
+    def storage_folder(self) -> Path | None:
+        """The folder of the file store; None for an object store."""
+        parts = urlsplit(self.storage)
+        return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
     @property
     def is_shared(self) -> bool:
@@ -304,6 +386,8 @@ def load_settings(**overrides: Any) -> Settings:
     """
     env = FileAwareEnv(strip_whitespace=True)
     read = _read_all(env, (each for each in _read_fields(Settings) if each.name not in overrides))
+    if collector := env.str("OTEL_EXPORTER_OTLP_ENDPOINT", ""):
+        read.setdefault("otlp_endpoint", collector)
     defaults = {
         each.name: value
         for each in configuration.FIELDS
@@ -349,6 +433,11 @@ def read_terminal() -> Terminal:
     return Terminal(
         **{each.name: os.environ.get(each.name.upper(), "") for each in fields(Terminal)}
     )
+
+
+def name_metrics_folder(folder: Path) -> None:
+    """Tell prometheus-client, which asks the environment, where this process counts."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
 
 def _read_fields(kind: type[Settings] | type[ClientSettings]) -> list[Field[Any]]:
@@ -472,6 +561,10 @@ def _read_default(env: FileAwareEnv, entry: configuration.Field) -> Any:
                     return _of_type(dict, env.json(name))
                 case "list":
                     return _of_type(list, env.json(name))
+                case "servers":
+                    servers = _of_type(list, env.json(name))
+                    read_servers(servers)
+                    return servers
                 case "text":
                     value = env.str(name)
                     if entry.name.endswith("_SIZE") and value != "auto":

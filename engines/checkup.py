@@ -18,6 +18,8 @@ class Finding:
     """What came of asking one engine."""
 
     engine: str
+    #: Which of its servers; None where there is no list.
+    server: str | None = None
     #: What it is used for as it was asked; an engine whose edits go elsewhere is asked twice.
     operations: Sequence[Operation]
     is_usable: bool
@@ -40,15 +42,18 @@ def ask(engine: Engine) -> str:
 def check_engines(
     registry: Registry, config: ImagesConfig, name: str | None = None
 ) -> list[Finding]:
-    """Ask every enabled engine, the default one first, or the one called `name`. Takes up to 10 s.
+    """Ask every server of every enabled engine, the default one first, or of the one called `name`.
+    Takes up to 10 s.
 
-    One that is asked for by name and not enabled is a finding, too.
+    An engine that is asked for by name and not enabled is a finding, too.
     """
     uses: dict[Engine, list[Operation]] = {}
     for operation in Operation:
-        for each in registry.engines(config, operation).enabled.values():
-            if name is None or name == each.config.name:
-                uses.setdefault(each, []).append(operation)
+        engines = registry.engines(config, operation)
+        for each_name in engines.enabled:
+            if name is None or name == each_name:
+                for each in (*engines.servers[each_name], *engines.unusable[each_name]):
+                    uses.setdefault(each, []).append(operation)
     if uses:
         with ThreadPoolExecutor(max_workers=len(uses), thread_name_prefix="checkup") as pool:
             return list(pool.map(_ask, uses.keys(), uses.values()))
@@ -60,11 +65,14 @@ def _ask(engine: Engine, operations: Sequence[Operation]) -> Finding:
     try:
         with guarded(engine.config.name, "was asked what it made of its configuration"):
             described = {each: said for each in operations if (said := engine.describe(each))}
+        if engine.missing is not None:
+            raise Misconfigured(engine.missing)
         detail, is_usable = ask(engine), True
     except EngineError as error:
         detail, is_usable = error.detail, False
     return Finding(
         engine=engine.config.name,
+        server=engine.config.server,
         operations=operations,
         is_usable=is_usable,
         detail=detail,

@@ -20,6 +20,7 @@ from engines.answers import Answer
 from engines.events import Event, EventReader
 from engines.exchange import Body, Exchange
 from engines.scrubbing import Scrubber
+from engines.watching import watched
 
 CONNECT_TIMEOUT_S = 10.0
 #: How often a waiting call lets its caller stop it.
@@ -105,7 +106,10 @@ class Http:
             connect_timeout_s=connect_timeout_s,
             largest_bytes=largest_bytes,
         )
-        return _run_in_background(exchange, keep_waiting, on_event)
+        with watched(self.engine, method, url, self.scrub) as call:
+            answer = _run_in_background(exchange, keep_waiting, on_event)
+            call.status = answer.status
+        return answer
 
 
 def _run_in_background(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from weakref import WeakKeyDictionary
 
+from darkroom.configuration import named
 from darkroom.domain import Model
 from darkroom.errors import EngineError
 from engines.base import Engine
@@ -50,6 +51,11 @@ class Listings:
         models = self._of(engine).models
         return engine.models() if models is None else models
 
+    def told(self, engine: Engine) -> frozenset[str] | None:
+        """The ids of the models it said it offers; None while it said nothing."""
+        models = self._of(engine).models
+        return None if models is None else frozenset(each.id for each in models)
+
     def refresh(self, engines: Iterable[Engine]) -> None:
         """Ask those that were not asked lately, all at the same time. Takes up to 10 s."""
         stale = [each for each in engines if not self._of(each).is_fresh]
@@ -59,7 +65,8 @@ class Listings:
 
     def problem(self, engine: Engine) -> str | None:
         """Why it did not say what it offers when it was last asked, in a sentence."""
-        return self._of(engine).problem
+        problem = self._of(engine).problem
+        return None if problem is None else named(engine.config, problem)
 
     def _of(self, engine: Engine) -> _Listing:
         with self._lock:
@@ -76,5 +83,5 @@ class Listings:
             except EngineError as error:
                 # What it said before is still the best guess.
                 listing.problem = error.detail
-                logger.warning("Models not listed: %s", error.detail)
+                logger.warning("Models not listed: %s", named(engine.config, error.detail))
             listing.asked_at = time.monotonic()

@@ -4,13 +4,21 @@ Drivers are found by name among the entry points of the group `darkroom.engines`
 they are first needed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 
 from darkroom.configuration import EngineConfig, ImagesConfig, Purpose, Value, assemble
 from darkroom.domain import Model, Operation
-from darkroom.errors import EngineFailed, InvalidRequest, Misconfigured, UnknownModel
+from darkroom.errors import (
+    EngineFailed,
+    EngineUnreachable,
+    InvalidRequest,
+    Misconfigured,
+    UnknownModel,
+)
+from darkroom.pools import Place, Pool, merged
 from darkroom.settings import Settings
 from engines.base import Engine
 from engines.catalog import Catalog
@@ -32,9 +40,9 @@ class Registry:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.listings = Listings()
-        #: The engine last made for each name, once for generating and once for editing: it is made
-        #: anew only when its configuration changed.
-        self._made: dict[str, list[Engine]] = {}
+        #: The engine last made for each server, once for generating and once for editing: it is
+        #: made anew only when its configuration changed.
+        self._made: dict[tuple[str, str | None], list[Engine]] = {}
         #: What was configured last, and from what.
         self._configured: tuple[Mapping[str, Value], Settings, ImagesConfig] | None = None
 
@@ -80,33 +88,74 @@ class Registry:
             ) from error
         return driver
 
-    def in_flight(self, name: str) -> int | None:
-        """How many jobs an engine takes at once; None for any number."""
+    def place(self, config: EngineConfig) -> Place:
+        """One server as it is configured, for who chooses among several. Asks nobody."""
+        limit = config.max_in_flight
+        if limit is None:
+            try:
+                limit = self.driver(config.name).max_in_flight
+            except Misconfigured:
+                return Place(server=config.server)
+        return Place(server=config.server, limit=limit)
+
+    def pool(self, config: EngineConfig, servers: Sequence[Engine]) -> Pool:
+        """An engine for who chooses among its servers: those of `servers`, or the one that is
+        configured where none can be used."""
         try:
-            return self.driver(name).max_in_flight
+            driver = self.driver(config.name)
+            resumes, begins_anew = driver.resumes, not driver.paid
         except Misconfigured:
-            return None
+            resumes = begins_anew = False
+        places = [
+            replace(self.place(each.config), models=self.listings.told(each)) for each in servers
+        ]
+        return Pool(
+            engine=config.name,
+            places=tuple(places) or (self.place(replace(config, servers=())),),
+            resumes=resumes,
+            begins_anew=begins_anew,
+        )
 
     def create(self, config: EngineConfig) -> Engine:
-        """The engine of that name, configured so. Asks nobody.
+        """The engine of that name, configured so; of several servers, one. Asks nobody.
 
         Raises Misconfigured when it has no driver or its driver cannot be imported.
         """
-        made = self._made.get(config.name, [])
+        key = (config.name, config.server)
+        made = self._made.get(key, [])
         for engine in made:
             if engine.config is config or engine.config == config:
                 return engine
         engine = self.driver(config.name)(config, self.catalog)
-        self._made[config.name] = [engine, *made[:1]]
+        self._made[key] = [engine, *made[:1]]
         return engine
 
     def engines(self, config: ImagesConfig, operation: Operation = Operation.GENERATE) -> "Engines":
         """The engines as they are configured now, for one operation."""
         return Engines(self, config, operation)
 
+    def pools(self, config: ImagesConfig) -> "Pools":
+        """The servers of all engines as they are configured now."""
+        return Pools(self, config)
+
     @cached_property
     def _drivers(self) -> Mapping[str, EntryPoint]:
         return {each.name: each for each in entry_points(group=GROUP)}
+
+
+class Pools:
+    """The servers of all engines at one moment, for who chooses among them."""
+
+    def __init__(self, registry: Registry, config: ImagesConfig) -> None:
+        self._engines = {each: registry.engines(config, each) for each in Operation}
+
+    def of(self, engine: str, operation: Operation) -> Pool:
+        """Those that an operation can go to."""
+        return self._engines[operation].pool(engine)
+
+    def whole(self, engine: str) -> Pool:
+        """Those that any operation can go to."""
+        return merged(each.pool(engine) for each in self._engines.values())
 
 
 class Engines:
@@ -115,27 +164,36 @@ class Engines:
     def __init__(self, registry: Registry, config: ImagesConfig, operation: Operation) -> None:
         editing = operation is Operation.EDIT
         self.operation = operation
+        self._registry = registry
         self.listings = registry.listings
         self.purpose: Purpose = config.edit if editing else config.generation
         #: The engine used when a request names none. It may not be enabled.
         self.default_engine = self.purpose.engine or config.generation.engine
-        #: Those that can be used, by name; the default one first.
+        #: Those that can be used, by name; the default one first. Of several servers, the first.
         self.enabled: dict[str, Engine] = {}
+        #: All their servers that can be used.
+        self.servers: dict[str, tuple[Engine, ...]] = {}
+        #: Those of them that cannot, which says what each is missing.
+        self.unusable: dict[str, list[Engine]] = {}
         self._missing: dict[str, str] = {}
 
-        configs = config.edit_engines if editing else config.engines
-        for name in sorted(configs, key=lambda each: each != self.default_engine):
+        self._configs = config.edit_engines if editing else config.engines
+        for name in sorted(self._configs, key=lambda each: each != self.default_engine):
             try:
-                engine = registry.create(configs[name])
+                servers = [registry.create(each) for each in self._configs[name].members()]
             except Misconfigured as error:
                 self._missing[name] = error.detail
                 continue
-            if operation not in engine.operations:
+            if operation not in servers[0].operations:
                 self._missing[name] = f"Engine {name!r} cannot {operation} pictures."
-            elif engine.missing is None:
-                self.enabled[name] = engine
+                continue
+            usable = tuple(each for each in servers if each.missing is None)
+            self.unusable[name] = [each for each in servers if each.missing is not None]
+            if usable:
+                self.enabled[name] = usable[0]
+                self.servers[name] = usable
             else:
-                self._missing[name] = engine.missing
+                self._missing[name] = servers[0].missing or ""
 
     def get(self, name: str) -> Engine:
         """The enabled engine called `name`.
@@ -152,6 +210,24 @@ class Engines:
             f" engines: {enabled}."
         )
 
+    def server(self, name: str, server: str | None) -> Engine:
+        """One server of the enabled engine called `name`.
+
+        Raises Misconfigured as `get` does, and EngineUnreachable when it has no such server.
+        """
+        self.get(name)
+        for each in self.servers[name]:
+            if each.config.server == server:
+                return each
+        raise EngineUnreachable(
+            f"Engine {name!r} has no server {server!r} any more: its configuration was changed."
+        )
+
+    def pool(self, name: str) -> Pool:
+        """The servers of an engine, for who chooses among them. Asks nobody."""
+        config = self._configs.get(name) or EngineConfig(name=name)
+        return self._registry.pool(config, self.servers.get(name, ()))
+
     def models(self) -> list[Model]:
         """What all enabled engines offer for this operation; the default engine's come first.
 
@@ -160,11 +236,11 @@ class Engines:
         return [model for engine in self.enabled.values() for model in self.offers(engine)]
 
     def offers(self, engine: Engine) -> list[Model]:
-        """What one of them offers for this operation, best first."""
+        """What one of them offers for this operation, best first; with all its servers."""
         editing = self.operation is Operation.EDIT
         return [
             each
-            for each in self.listings.known(engine)
+            for each in self._known(engine)
             if not editing or each.capabilities.max_input_images
         ]
 
@@ -209,7 +285,7 @@ class Engines:
         offers = [each for each in self.models() if each.id == model]
         if not offers and not named:
             # It may be new, or nobody has asked the engines yet.
-            self.listings.refresh(self.enabled.values())
+            self.listings.refresh(self.all_servers())
             offers = [each for each in self.models() if each.id == model]
         if len(offers) > 1 and offers[0].engine != self.default_engine:
             choices = ", ".join(each.full_id for each in offers)
@@ -248,9 +324,22 @@ class Engines:
             " model, or choose another engine."
         )
 
+    def all_servers(self) -> list[Engine]:
+        """Every server of every enabled engine."""
+        return [each for servers in self.servers.values() for each in servers]
+
     def _listed(self, engine: Engine, model_id: str) -> Model | None:
-        known = self.listings.known(engine)
-        return next((each for each in known if each.id == model_id), None)
+        return next((each for each in self._known(engine) if each.id == model_id), None)
+
+    def _known(self, engine: Engine) -> Sequence[Model]:
+        servers = self.servers.get(engine.config.name, (engine,))
+        if len(servers) == 1:
+            return self.listings.known(servers[0])
+        found: dict[str, Model] = {}
+        for each in servers:
+            for model in self.listings.known(each):
+                found.setdefault(model.id, model)
+        return list(found.values())
 
     def _why_not(self, name: str) -> str:
         return self._missing.get(name, f"There is no engine {name!r}.")

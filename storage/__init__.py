@@ -20,6 +20,7 @@ from storage.jobs import Jobs
 from storage.openai_batches import OpenAIBatches
 from storage.outlook import Outlook
 from storage.retention import Retention
+from storage.roles import Roles
 from storage.users import Users
 
 __all__ = ["Storage", "open_storage"]
@@ -42,6 +43,7 @@ class Storage:
     inputs: Inputs
     documents: Documents
     users: Users
+    roles: Roles
     config: Config
     gallery: Gallery
     retention: Retention
@@ -74,6 +76,7 @@ def open_storage(settings: Settings) -> Storage:
         inputs=Inputs(database, files),
         documents=Documents(database, files),
         users=Users(database),
+        roles=Roles(database),
         config=Config(database, SecretBox(*service_secrets(settings)), settings.config_defaults),
         gallery=Gallery(database, files),
         retention=Retention(database),

@@ -8,8 +8,6 @@ Each attempt is kept as a row of its own, with what came of it.
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
-from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -20,20 +18,21 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
-    func,
     insert,
+    literal,
     or_,
     select,
-    text,
     tuple_,
     update,
 )
-from sqlalchemy.sql.dml import ReturningUpdate
 
-from darkroom.domain import Attempt, ImageRequest, Job, JobError, JobStatus, Usage
+from darkroom.domain import Attempt, ImageRequest, Job, JobError, JobStatus, Operation, Usage
 from darkroom.errors import LeaseLost
+from darkroom.pools import PoolOf, single
+from darkroom.watch.meters import meters
 from storage.database import Database, epoch_now, hold
 from storage.images import KeptPicture, insert_images
+from storage.placing import choose, take_turn
 from storage.records import job_of, request_to_json
 from storage.tables import LONGEST_UPSTREAM_ID, attempts, engine_health, file_claims, jobs
 from storage.texts import cleaned
@@ -54,6 +53,38 @@ HELD_ATTEMPT = bindparam("held_attempt", type_=jobs.c.attempt.type)
 
 CLAIMED_ID = bindparam("claimed_id", type_=jobs.c.id.type)
 
+#: What decides whether a job is to be had, and to which server it goes.
+_PLACED_BY: Sequence[ColumnElement[Any]] = (
+    jobs.c.engine,
+    jobs.c.model,
+    jobs.c.request["operation"].as_string().label("operation"),
+    jobs.c.server,
+    jobs.c.upstream_id,
+    jobs.c.avoided,
+    exists()
+    .where(engine_health.c.engine == jobs.c.engine, engine_health.c.rests_until.is_not(None))
+    .label("rests"),
+)
+_IS_DUE = or_(jobs.c.not_before.is_(None), jobs.c.not_before <= epoch_now())
+WANTED = select(*_PLACED_BY).where(
+    jobs.c.id == CLAIMED_ID, jobs.c.status == JobStatus.QUEUED, _IS_DUE
+)
+CLAIM = (
+    move(
+        CLAIMED_ID,
+        JobStatus.RUNNING,
+        _IS_DUE,
+        jobs.c.engine == bindparam("claimed_engine", type_=jobs.c.engine.type),
+    )
+    .values(
+        attempt=jobs.c.attempt + 1,
+        lease_until=epoch_now() + bindparam("lasts_s", type_=Double()),
+        started_at=epoch_now(),
+        not_before=None,
+        progress=0.0,
+    )
+    .returning(jobs)
+)
 BEGIN_ATTEMPT = insert(attempts)
 END_ATTEMPT = (
     update(attempts)
@@ -87,27 +118,41 @@ class Attempts:
         }
 
     def claim(
-        self,
-        job_id: str,
-        *,
-        worker: str,
-        lease_s: float,
-        in_flight: Mapping[str, int] = MappingProxyType({}),
+        self, job_id: str, *, worker: str, lease_s: float, pool_of: PoolOf = single
     ) -> Job | None:
-        """Take a queued job for `lease_s` seconds, or None when it is not to be had: somebody
-        else has it, it is not due yet, its engine rests, or has as many jobs as `in_flight` allows
-        engines of that name.
+        """Take a queued job for `lease_s` seconds, and choose the server of its engine that is to
+        draw it. None when it is not to be had: somebody else has it, it is not due yet, or all
+        servers rest or have as many jobs as they take.
 
         The returned job's `attempt` is the fencing token for every later write.
         """
         with self._database.writing() as connection:
-            hold(connection, jobs.c.engine, jobs.c.id == job_id, jobs.c.engine.in_(in_flight))
+            wanted = connection.execute(WANTED, {"claimed_id": job_id}).one_or_none()
+            if wanted is None:
+                return None
+            pool = pool_of(wanted.engine, Operation(wanted.operation))
+            if pool.is_counted:
+                # Two who count at the same moment would both find room for the last one.
+                hold(connection, literal(wanted.engine))
+            choice = choose(connection, pool, wanted)
+            if choice is None:
+                return None
+            forgotten = {} if choice.goes_on else {"upstream_id": None}
             row = connection.execute(
-                _claiming(tuple(in_flight.items())),
-                {"claimed_id": job_id, "worker": worker, "lasts_s": lease_s},
+                CLAIM,
+                {
+                    "claimed_id": job_id,
+                    "claimed_engine": wanted.engine,
+                    "worker": worker,
+                    "lasts_s": lease_s,
+                    "server": choice.server,
+                    **forgotten,
+                },
             ).one_or_none()
             if row is None:
                 return None
+            if pool.has_choice and choice.server is not None:
+                take_turn(connection, row.engine, choice.server)
             connection.execute(
                 BEGIN_ATTEMPT,
                 {
@@ -116,6 +161,7 @@ class Attempts:
                     "engine": row.engine,
                     "model": row.model,
                     "worker": worker,
+                    "server": choice.server,
                     "started_at": row.started_at,
                 },
             )
@@ -217,12 +263,12 @@ class Attempts:
             if finished:
                 insert_images(connection, held, pictures)
                 connection.execute(DROP_CLAIMS, _fence(held))
-        return finished
+        return _counted(finished, held, JobStatus.SUCCEEDED)
 
     def fail(self, held: Job, error: JobError) -> bool:
         """Finish a job with an error; False when it is not held by this attempt any more."""
         with self._database.writing() as connection:
-            return self._finish(
+            finished = self._finish(
                 connection,
                 held,
                 JobStatus.FAILED,
@@ -230,11 +276,13 @@ class Attempts:
                 detail=error.detail,
                 error=asdict(error),
             )
+        return _counted(finished, held, error.code)
 
     def cancel_held(self, held: Job) -> bool:
         """Finish a job that was being canceled; False when this attempt does not hold it."""
         with self._database.writing() as connection:
-            return self._finish(connection, held, JobStatus.CANCELED)
+            finished = self._finish(connection, held, JobStatus.CANCELED)
+        return _counted(finished, held, JobStatus.CANCELED)
 
     def hand_back(
         self,
@@ -244,15 +292,26 @@ class Attempts:
         detail: str | None = None,
         delay_s: float = 0.0,
         is_run_over: bool = False,
+        avoided: Sequence[str] = (),
     ) -> bool:
         """Let a job this attempt holds wait again, for another attempt after `delay_s`.
 
-        That one begins anew when the run is over upstream, and may go on with it otherwise.
+        That one begins anew when the run is over upstream, and may go on with it otherwise. It
+        goes to one of the servers `avoided` only when there is no other.
         False when it is not held by this attempt any more, or is being canceled.
         """
         forgotten = {"upstream_id": None} if is_run_over else {}
         with self._database.writing() as connection:
-            return self._requeue(connection, held, outcome, detail, delay_s=delay_s, **forgotten)
+            waits = self._requeue(
+                connection,
+                held,
+                outcome,
+                detail,
+                delay_s=delay_s,
+                avoided=list(avoided) or None,
+                **forgotten,
+            )
+        return _counted(waits, held, outcome, ends=False)
 
     def reroute(
         self,
@@ -266,7 +325,7 @@ class Attempts:
     ) -> bool:
         """Let a job wait again, for another model; the warning tells its owner. False as above."""
         with self._database.writing() as connection:
-            return self._requeue(
+            waits = self._requeue(
                 connection,
                 held,
                 error.code,
@@ -276,7 +335,10 @@ class Attempts:
                 request=request_to_json(request),
                 warnings=[*held.warnings, warning],
                 upstream_id=None,
+                server=None,
+                avoided=None,
             )
+        return _counted(waits, held, error.code, ends=False)
 
     def with_expired_lease(self, *, limit: int = 100) -> Sequence[Job]:
         """Jobs whose worker gave no sign of life for longer than its lease."""
@@ -306,6 +368,7 @@ class Attempts:
                     engine=row.engine,
                     model=row.model,
                     worker=row.worker,
+                    server=row.server,
                     started_at=row.started_at,
                     ended_at=row.ended_at,
                     outcome=row.outcome,
@@ -362,39 +425,13 @@ def _fence(held: Job) -> dict[str, Any]:
     return {"held_id": held.id, "held_attempt": held.attempt}
 
 
-@cache
-def _claiming(in_flight: tuple[tuple[str, int], ...]) -> ReturningUpdate[Any]:
-    """The UPDATE that takes a job which is due, whose engine does not rest and has room for it."""
-    is_due = or_(jobs.c.not_before.is_(None), jobs.c.not_before <= epoch_now())
-    rests = exists().where(
-        engine_health.c.engine == jobs.c.engine, engine_health.c.rests_until.is_not(None)
-    )
-    other = jobs.alias("other")
-    held = (
-        select(func.count())
-        .where(text("other.status IN ('running', 'canceling')"), other.c.engine == jobs.c.engine)
-        .select_from(other)
-        .correlate(jobs)
-        .scalar_subquery()
-    )
-    has_room = (or_(jobs.c.engine != engine, held < most) for engine, most in in_flight)
-    return (
-        move(
-            bindparam("claimed_id", type_=jobs.c.id.type),
-            JobStatus.RUNNING,
-            is_due,
-            ~rests,
-            *has_room,
-        )
-        .values(
-            attempt=jobs.c.attempt + 1,
-            lease_until=epoch_now() + bindparam("lasts_s", type_=Double()),
-            started_at=epoch_now(),
-            not_before=None,
-            progress=0.0,
-        )
-        .returning(jobs)
-    )
+def _counted(changed: bool, held: Job, outcome: str, *, ends: bool = True) -> bool:
+    """Count the end of an attempt, once it is written, and of the job when it `ends` too."""
+    if changed:
+        meters().attempt_ended(held.engine, outcome)
+        if ends:
+            meters().jobs_ended(held.engine, outcome)
+    return changed
 
 
 def _fits(upstream_id: str) -> bool:

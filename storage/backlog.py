@@ -15,8 +15,8 @@ that two of them never take the same job.
 
 import random
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import zip_longest
@@ -41,7 +41,9 @@ from sqlalchemy import (
 )
 
 from darkroom.domain import JobStatus, Lane
+from darkroom.pools import Place, Pool, single
 from storage.database import Database, epoch_now, upsert_for
+from storage.placing import loads, well_places, with_room
 from storage.tables import attempts, engine_health, jobs, turns
 
 # The conditions of the partial indexes, to the letter: a bound parameter in the place of a constant
@@ -52,7 +54,8 @@ SENT = and_(QUEUED, jobs.c.sent_at.is_not(None))
 
 OWNED: ColumnElement[bool] = literal_column("jobs.status IN ('running', 'canceling')")
 
-#: Every owner with a waiting job, by jumping from one to the next in the index: as quick for one
+#: Every owner with a waiting job, and how many may run at once if their account or its role says
+#: so, by jumping from one to the next in the index: as quick for one
 #: owner with fifty thousand jobs as for one with two.
 OWNERS = text(
     """
@@ -66,8 +69,11 @@ OWNERS = text(
                 AND owner_id > owners.id
         ) FROM owners WHERE owners.id IS NOT NULL
     )
-    SELECT owners.id FROM owners LEFT JOIN turns ON turns.owner_id = owners.id
-    WHERE owners.id IS NOT NULL
+    SELECT owners.id, coalesce(users.max_running, roles.max_running) AS max_running
+    FROM owners
+    JOIN users ON users.id = owners.id
+    LEFT JOIN roles ON roles.name = users.role
+    LEFT JOIN turns ON turns.owner_id = owners.id
     ORDER BY coalesce(turns.taken_at, 0), owners.id
     """
 )
@@ -92,7 +98,7 @@ LANES = select(
 )
 SENT_IN_LANE = select(func.count()).where(SENT, _FOR_ENGINE, _IN_LANE)
 OLDEST = (
-    select(jobs.c.id)
+    select(jobs.c.id, jobs.c.model)
     .where(
         WAITING,
         _FOR_ENGINE,
@@ -103,6 +109,12 @@ OLDEST = (
     .order_by(jobs.c.created_at)
     .limit(bindparam("most", type_=Integer()))
 )
+# Not one query with an OR, which would go through all jobs there ever were.
+_RUN_OR_SENT = union_all(
+    *(select(jobs.c.owner_id).where(each) for each in (OWNED, SENT))
+).subquery()
+#: How many jobs of each owner run or are sent.
+HELD = select(_RUN_OR_SENT.c.owner_id, func.count().label("held")).group_by(_RUN_OR_SENT.c.owner_id)
 QUEUED_BY_OWNER = select(func.count()).select_from(
     select(jobs.c.owner_id)
     .where(QUEUED, jobs.c.owner_id == bindparam("owner"), jobs.c.batch_id.is_(None))
@@ -127,6 +139,9 @@ def _taking_turn(dialect: str) -> Insert:
     )
 
 
+#: How many of an owner's jobs are looked through for one that a free server can draw.
+LOOKED_THROUGH = 300
+
 #: How often a batch goes first where an engine takes few jobs at once, as a share of all takes.
 BATCH_SHARE = 1 / 8
 
@@ -138,6 +153,34 @@ class Next:
     id: str
     engine: str
     lane: Lane
+
+
+class _Allowances:
+    """How many more jobs of each owner may run or be sent, in one look at the backlog."""
+
+    def __init__(self, connection: Connection, usual: int | None) -> None:
+        self._connection = connection
+        self._usual = usual
+        self._held: Counter[str] | None = None
+
+    @property
+    def are_counted(self) -> bool:
+        """Whether any owner that was asked about has a limit."""
+        return self._held is not None
+
+    def of(self, owner_id: str, own: int | None) -> int:
+        """For one owner, whose account or role may have a limit of its own."""
+        limit = self._usual if own is None else own
+        if limit is None:
+            return sys.maxsize
+        if self._held is None:
+            self._held = Counter({row.owner_id: row.held for row in self._connection.execute(HELD)})
+        return limit - self._held[owner_id]
+
+    def use(self, owner_id: str) -> None:
+        """Count one more."""
+        if self._held is not None:
+            self._held[owner_id] += 1
 
 
 class Backlog:
@@ -152,25 +195,30 @@ class Backlog:
         *,
         window: int,
         running_limit: int | None = None,
-        in_flight: int | None = None,
+        pool: Pool | None = None,
     ) -> Sequence[Next]:
         """Mark the next jobs of one engine as sent and return them, in order; send them now.
 
         Each lane may have `window` sent jobs. An owner with `running_limit` jobs running or sent
-        is passed over, and an engine gets no more than make up `in_flight` with those it has. One
-        that rests gets none.
+        is passed over, unless their account or role has a limit of its own. The engine's servers
+        that do not rest get no more than make up their limits with those they have; where all rest
+        there is nothing to take.
         """
-        choose = partial(self._next, engine, window, running_limit, in_flight)
+        pool = pool or single(engine)
+        choose = partial(self._next, pool, window)
         with self._database.reading() as connection:
-            chosen = choose(connection)
+            allowances = _Allowances(connection, running_limit)
+            chosen = choose(connection, allowances)
         if not chosen:
             return []
-        if running_limit is None and in_flight is None:
+        if not pool.is_limited and not allowances.are_counted:
             with self._database.writing() as connection:
                 return self._mark(connection, chosen)
         # Two who count at the same moment would both find room for the last one.
         with self._database.counting("backlog") as connection:
-            return self._mark(connection, choose(connection))
+            return self._mark(
+                connection, choose(connection, _Allowances(connection, running_limit))
+            )
 
     def put_back(self, job_ids: Collection[str]) -> None:
         """Let sent jobs wait again: they could not be handed over, or must not run now."""
@@ -281,21 +329,19 @@ class Backlog:
             ).rowcount
 
     def _next(
-        self,
-        engine: str,
-        window: int,
-        running_limit: int | None,
-        in_flight: int | None,
-        connection: Connection,
+        self, pool: Pool, window: int, connection: Connection, allowances: "_Allowances"
     ) -> list[Next]:
-        lanes = self._lanes(connection, engine)
+        engine, chosen = pool.engine, list[Next]()
+        waiting = connection.execute(LANES, {"engine": engine}).one()
+        lanes = {lane for lane in Lane if waiting._mapping[f"lane_{lane:d}"]}
         if not lanes:
             return []
-        chosen: list[Next] = []
-        allowances = self._allowances(connection, running_limit)
-        slots = self._slots(connection, engine, in_flight)
+        well = well_places(connection, pool, engine_rests=waiting.rests)
+        if not well:
+            return []
+        slots, closed = self._slots(connection, pool, well)
         places = dict.fromkeys(Lane, slots)
-        if in_flight is not None and random.random() < BATCH_SHARE:  # noqa: S311 - guards nothing
+        if pool.is_limited and random.random() < BATCH_SHARE:  # noqa: S311 - guards nothing
             # The lanes share the slots, and the first would leave the other none.
             places = {Lane.BATCH: 1, Lane.INTERACTIVE: slots}
         for lane, most in places.items():
@@ -304,15 +350,12 @@ class Backlog:
             room = min(self._room(connection, engine, lane, window), most, slots - len(chosen))
             if room <= 0:
                 continue
-            for owner_id, job_id in self._choose(connection, engine, lane, room, allowances):
-                allowances[owner_id] -= 1
+            for owner_id, job_id in self._choose(
+                connection, engine, lane, room, allowances, closed
+            ):
+                allowances.use(owner_id)
                 chosen.append(Next(id=job_id, engine=engine, lane=lane))
         return chosen
-
-    def _lanes(self, connection: Connection, engine: str) -> set[Lane]:
-        """The lanes in which jobs wait for an engine; none while it rests."""
-        row = connection.execute(LANES, {"engine": engine}).one()
-        return set() if row.rests else {lane for lane in Lane if row._mapping[f"lane_{lane:d}"]}
 
     def _room(self, connection: Connection, engine: str, lane: Lane, window: int) -> int:
         sent = connection.scalar(SENT_IN_LANE, {"engine": engine, "lane": lane})
@@ -321,12 +364,20 @@ class Backlog:
             return 0
         return window - (sent or 0)
 
-    def _slots(self, connection: Connection, engine: str, limit: int | None) -> int:
-        """How many more jobs of an engine may run or be sent."""
-        if limit is None:
-            return sys.maxsize
-        held = (select(func.count()).where(each, jobs.c.engine == engine) for each in (OWNED, SENT))
-        return limit - sum(connection.scalar(each) or 0 for each in held)
+    def _slots(
+        self, connection: Connection, pool: Pool, well: Sequence[Place]
+    ) -> tuple[int, frozenset[str]]:
+        """How many more jobs of an engine may run or be sent, and of which models none."""
+        if not pool.is_limited:
+            return sys.maxsize, pool.closed_models(well)
+        held = loads(connection, pool.engine)
+        free = with_room(well, held)
+        closed = pool.closed_models(free)
+        if any(each.limit is None for each in free):
+            return sys.maxsize, closed
+        room = sum((each.limit or 0) - held[each.server] for each in free)
+        sent = connection.scalar(select(func.count()).where(SENT, jobs.c.engine == pool.engine))
+        return room - (sent or 0), closed
 
     def _choose(
         self,
@@ -334,38 +385,36 @@ class Backlog:
         engine: str,
         lane: Lane,
         room: int,
-        allowances: Mapping[str, int],
+        allowances: "_Allowances",
+        closed: frozenset[str],
     ) -> Sequence[tuple[str, str]]:
         """Owner and id of one job of each owner in turn, those served least recently first."""
         queues: list[list[tuple[str, str]]] = []
-        for owner in connection.scalars(OWNERS, {"engine": engine, "lane": int(lane)}).all():
+        for row in connection.execute(OWNERS, {"engine": engine, "lane": int(lane)}).all():
             if len(queues) >= room:
                 break
-            limit = min(room, allowances[owner])
+            limit = min(room, allowances.of(row.id, row.max_running))
             # None of an owner's jobs may be due: that must not keep the others waiting.
-            if limit > 0 and (ids := self._oldest(connection, engine, lane, owner, limit)):
-                queues.append([(owner, each) for each in ids])
+            if limit > 0 and (ids := self._oldest(connection, engine, lane, row.id, limit, closed)):
+                queues.append([(row.id, each) for each in ids])
         rounds = zip_longest(*queues)
         return [each for turn in rounds for each in turn if each is not None][:room]
 
-    def _allowances(self, connection: Connection, limit: int | None) -> defaultdict[str, int]:
-        """How many more jobs of each owner may run or be sent."""
-        if limit is None:
-            return defaultdict(lambda: sys.maxsize)
-        # Not one query with an OR, which would go through all jobs there ever were.
-        held = union_all(
-            *(select(jobs.c.owner_id).where(each) for each in (OWNED, SENT))
-        ).subquery()
-        rows = connection.execute(
-            select(held.c.owner_id, func.count().label("held")).group_by(held.c.owner_id)
-        )
-        return defaultdict(lambda: limit, {row.owner_id: limit - row.held for row in rows})
-
     def _oldest(
-        self, connection: Connection, engine: str, lane: Lane, owner: str, limit: int
+        self,
+        connection: Connection,
+        engine: str,
+        lane: Lane,
+        owner: str,
+        limit: int,
+        closed: frozenset[str],
     ) -> list[str]:
         asked = {"engine": engine, "lane": lane, "owner": owner, "most": limit}
-        return list(connection.scalars(OLDEST, asked))
+        if not closed:
+            return [row.id for row in connection.execute(OLDEST, asked)]
+        # Of so many and no more: all of an owner's jobs may be of models whose servers are full.
+        some = connection.execute(OLDEST, asked | {"most": max(limit, LOOKED_THROUGH)})
+        return [row.id for row in some if row.model not in closed][:limit]
 
     def _mark(self, connection: Connection, chosen: Sequence[Next]) -> Sequence[Next]:
         rows = connection.execute(MARK, {"chosen": [each.id for each in chosen]}).all()

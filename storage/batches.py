@@ -33,9 +33,11 @@ from darkroom.domain import (
     BatchItem,
     Job,
     JobStatus,
+    Lane,
     NewBatch,
 )
 from darkroom.errors import Conflict, NotFound
+from darkroom.watch.meters import meters
 from storage.backlog import QUEUED
 from storage.batch_results import FINISHED, Results, jobs_in_order
 from storage.chunks import Draft, unpacked
@@ -214,6 +216,8 @@ class Batches:
                 .where(batches.c.id == batch_id)
                 .values(planted=batches.c.planted + len(items))
             )
+        for each in items:
+            meters().jobs_accepted(each.engine, Lane.BATCH)
         return frozenset(each.engine for each in items)
 
     def counts(self, batch: Batch) -> BatchCounts:
@@ -344,11 +348,15 @@ class Batches:
         )
         with self._database.writing() as connection:
             ids = connection.scalars(some).all()
-            connection.execute(
-                _moved(ids, JobStatus.QUEUED, JobStatus.CANCELED).values(finished_at=epoch_now())
-            )
+            queued = _moved(ids, JobStatus.QUEUED, JobStatus.CANCELED)
+            canceled = connection.scalars(
+                queued.values(finished_at=epoch_now()).returning(jobs.c.engine)
+            ).all()
             running = _moved(ids, JobStatus.RUNNING, JobStatus.CANCELING)
-            return len(ids), connection.scalars(running.returning(jobs.c.id)).all()
+            asked = connection.scalars(running.returning(jobs.c.id)).all()
+        for engine in canceled:
+            meters().jobs_ended(engine, JobStatus.CANCELED)
+        return len(ids), asked
 
 
 def _check_held(connection: Connection, keys: Collection[str], batch_id: str) -> None:

@@ -37,6 +37,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from darkroom.errors import SettingsError, Unavailable
+from darkroom.watch.meters import meters
 
 #: How long a connection is waited for, and how long SQLite waits for another process's write,
 #: in seconds.
@@ -191,6 +192,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
+        meters().is_away("database")
         raise Unavailable(AWAY) from error
 
 

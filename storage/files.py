@@ -14,9 +14,11 @@ from urllib.parse import unquote, urlsplit
 import obstore
 from obstore.exceptions import BaseError
 from obstore.exceptions import NotFoundError as StoreNotFound
-from obstore.store import LocalStore, from_url
+from obstore.store import LocalStore
 
 from darkroom.errors import FileStoreUnavailable, NotFound, SettingsError
+from darkroom.watch.meters import meters
+from storage.stores import open_store
 
 #: What a local store calls the files it has not finished yet: the key, this, and a number from 1.
 #: More than so many writers of the same bytes at once are not looked for.
@@ -27,8 +29,9 @@ MOST_DRAFTS = 8
 class Files:
     """One file store, opened by URL: `file:///folder`, `s3://bucket/prefix`, `gs://…`, `az://…`.
 
-    Object stores take their credentials from the environment, by their vendors' own names.
-    Raises FileStoreUnavailable wherever the store does not answer.
+    Object stores take their credentials from the environment, by their vendors' own names, and
+    options from the URL: `?endpoint=http://host:9000`. Raises FileStoreUnavailable wherever the
+    store does not answer, at most a minute later.
     """
 
     def __init__(self, url: str) -> None:
@@ -41,8 +44,12 @@ class Files:
                 self._folder = Path(unquote(parts.path))
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._store: obstore.store.ObjectStore = LocalStore(self._folder)
+                self._uploads: obstore.store.ObjectStore = self._store
             else:
-                self._store = from_url(url)
+                self._store = open_store(url, for_uploads=False)
+                self._uploads = (
+                    self._store if parts.scheme == "memory" else open_store(url, for_uploads=True)
+                )
         except (BaseError, ValueError, OSError) as error:
             reason = str(error).partition("\n")[0]
             raise SettingsError(
@@ -58,7 +65,7 @@ class Files:
         """
         with _translated():
             try:
-                obstore.put(self._store, key, data, mode="create", use_multipart=False)
+                obstore.put(self._uploads, key, data, mode="create", use_multipart=False)
             except BaseError:
                 # It is there already; or our draft is not, since a quicker writer of the same bytes
                 # took it for one that was left behind.
@@ -66,7 +73,7 @@ class Files:
                 if size_bytes is None:
                     raise
                 if size_bytes != len(data):
-                    obstore.put(self._store, key, data, use_multipart=False)
+                    obstore.put(self._uploads, key, data, use_multipart=False)
             if self._folder is not None:
                 _flush(self._folder / key)
             self._drop_drafts(key)
@@ -77,14 +84,14 @@ class Files:
         What is kept already is written again.
         """
         with _translated():
-            obstore.put(self._store, key, source, use_multipart=True)
+            obstore.put(self._uploads, key, source, use_multipart=True)
             if self._folder is not None:
                 _flush(self._folder / key)
 
     def replace(self, key: str, data: bytes) -> None:
         """Keep `data` as `key`, in place of what was there: all of it or nothing."""
         with _translated():
-            obstore.put(self._store, key, data, use_multipart=False)
+            obstore.put(self._uploads, key, data, use_multipart=False)
 
     def open(self, key: str) -> BinaryIO:
         """Open a file for reading; it can seek. Raises NotFound."""
@@ -159,6 +166,7 @@ def _translated() -> Iterator[None]:
     except (FileNotFoundError, StoreNotFound) as error:
         raise NotFound("The picture's file is gone from the store.") from error
     except (BaseError, OSError) as error:
+        meters().is_away("store")
         raise FileStoreUnavailable("The file store does not answer at the moment.") from error
 
 

@@ -1,8 +1,10 @@
 """How engines are doing: the circuit breaker's memory.
 
-An engine that fails again and again, and not for a request's fault, *rests*: its jobs wait instead
-of failing one by one. When the rest is over, one worker asks the engine (`Engine.check`). Only a
-good answer ends the rest; a bad one makes the next twice as long.
+It knows each server of an engine by its key (`darkroom.pools.health_key`): the engine's name, and
+the server's where there are several. An engine that fails again and again, and not for a request's
+fault, *rests*: its jobs wait instead of failing one by one. When the rest is over, one worker asks
+the engine (`Engine.check`). Only a good answer ends the rest; a bad one makes the next twice as
+long.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +29,7 @@ AILING = select(engine_health).order_by(engine_health.c.engine)
 class Ailment:
     """What is known of an engine that failed lately."""
 
+    #: Its key: `engine`, or `engine/server`.
     engine: str
     #: Failures in a row, checks included.
     failures: int
@@ -58,8 +61,15 @@ class Health:
         found = self.ailments().get(engine)
         return found is not None and found.rests
 
-    def note_failure(self, engine: str, *, code: str, reason: str) -> bool:
-        """Count a failure that is the engine's own fault. Returns whether it rests from now on.
+    def resting(self) -> Mapping[str, Ailment]:
+        """Those that are to be left alone, by key."""
+        return {key: each for key, each in self.ailments().items() if each.rests}
+
+    def note_failure(
+        self, engine: str, *, code: str, reason: str, rest_s: float | None = None
+    ) -> bool:
+        """Count a failure that is the engine's own fault. Returns whether it rests from now on:
+        for `rest_s` at once, where that is given.
 
         Jobs that were running when a rest began, and fail during it, are no news: all failed for
         one reason, and would make the rest far too long.
@@ -82,9 +92,11 @@ class Health:
                     ),
                 ).returning(engine_health.c.failures)
             )
-            if failures is None or failures < FAILURES_TO_REST:
+            if failures is None or (rest_s is None and failures < FAILURES_TO_REST):
                 return False
-            rest_s = min(FIRST_REST_S * 2.0 ** (failures - FAILURES_TO_REST), LONGEST_REST_S)
+            if rest_s is None:
+                rest_s = FIRST_REST_S * 2.0 ** (failures - FAILURES_TO_REST)
+            rest_s = min(rest_s, LONGEST_REST_S)
             connection.execute(
                 update(engine_health)
                 .where(engine_health.c.engine == engine)
@@ -102,6 +114,11 @@ class Health:
                     delete(engine_health).where(engine_health.c.engine == engine)
                 ).rowcount
             )
+
+    def forget_one(self, key: str) -> None:
+        """A server that is not configured any more."""
+        with self._database.writing() as connection:
+            connection.execute(delete(engine_health).where(engine_health.c.engine == key))
 
     def forget(self) -> None:
         """Give every engine a fresh start: the configuration changed."""

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from darkroom.domain import ImageRequest, Job, JobError, JobStatus, NewJob
 from darkroom.errors import DeadlineExceeded, NotFound
+from darkroom.watch.meters import meters
 from storage.backlog import QUEUED
 from storage.database import Database, epoch_now
 from storage.records import job_of, new_row, request_to_json
@@ -50,8 +51,7 @@ class Jobs:
         """
         try:
             with self._database.writing() as connection:
-                row = connection.execute(ACCEPT, new_row(new, job_id or new_job_id())).one()
-                return job_of(row), True
+                job = job_of(connection.execute(ACCEPT, new_row(new, job_id or new_job_id())).one())
         except IntegrityError:
             earlier = None
             if new.idempotency_key is not None:
@@ -59,6 +59,8 @@ class Jobs:
             if earlier is None:
                 raise
             return earlier, False
+        meters().jobs_accepted(job.engine, job.lane)
+        return job, True
 
     def replayed(self, owner_id: str, idempotency_key: str, request_hash: str | None) -> Job | None:
         """The job that the owner submitted before with this key, if any.
@@ -147,6 +149,8 @@ class Jobs:
                         request=request_to_json(request),
                         warnings=[*job.warnings, warning],
                         upstream_id=None,
+                        server=None,
+                        avoided=None,
                         sent_at=None,
                         not_before=None,
                         revision=jobs.c.revision + 1,
@@ -193,27 +197,30 @@ class Jobs:
             canceled = connection.execute(
                 move(job_id, JobStatus.CANCELED, jobs.c.status == JobStatus.QUEUED)
                 .values(finished_at=epoch_now())
-                .returning(jobs.c.id)
+                .returning(jobs.c.engine)
             ).one_or_none()
             if canceled is None:
                 connection.execute(move(job_id, JobStatus.CANCELING))
+        if canceled is not None:
+            meters().jobs_ended(canceled.engine, JobStatus.CANCELED)
         return self.get(job_id)
 
     def _fail_queued(self, error: JobError, *conditions: ColumnElement[bool]) -> Sequence[str]:
         with self._database.writing() as connection:
-            return list(
-                connection.scalars(
-                    update(jobs)
-                    .where(jobs.c.status == JobStatus.QUEUED, *conditions)
-                    .values(
-                        status=JobStatus.FAILED,
-                        error=asdict(error),
-                        finished_at=epoch_now(),
-                        revision=jobs.c.revision + 1,
-                    )
-                    .returning(jobs.c.id)
+            failed = connection.execute(
+                update(jobs)
+                .where(jobs.c.status == JobStatus.QUEUED, *conditions)
+                .values(
+                    status=JobStatus.FAILED,
+                    error=asdict(error),
+                    finished_at=epoch_now(),
+                    revision=jobs.c.revision + 1,
                 )
-            )
+                .returning(jobs.c.id, jobs.c.engine)
+            ).all()
+        for row in failed:
+            meters().jobs_ended(row.engine, error.code)
+        return [row.id for row in failed]
 
     def _all(self, query: Select[Any]) -> Sequence[Job]:
         with self._database.reading() as connection:

@@ -3,6 +3,7 @@
 Every look is bounded, however long the backlog is.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from statistics import median
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy import ColumnElement, and_, func, literal_column, select, union_
 from darkroom.domain import Job, JobStatus, Lane
 from storage.backlog import SENT, WAITING
 from storage.database import Database, epoch_now
+from storage.placing import loads
 from storage.tables import attempts, jobs
 
 #: Behind more jobs than this nobody counts.
@@ -81,6 +83,11 @@ class Outlook:
         query = select(func.count()).select_from(jobs).where(busy, jobs.c.engine == engine)
         with self._database.reading() as connection:
             return connection.scalar(query) or 0
+
+    def running_by_server(self, engine: str) -> Counter[str | None]:
+        """The same for each of its servers; None stands for one without a name."""
+        with self._database.reading() as connection:
+            return loads(connection, engine)
 
     def longest_waits_s(self) -> Mapping[tuple[str, Lane], float]:
         """How long the oldest queued job has waited, in seconds, by engine and lane."""

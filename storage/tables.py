@@ -34,6 +34,11 @@ metadata = MetaData(
 #: Longest id of a run upstream that is kept, in characters.
 LONGEST_UPSTREAM_ID = 200
 
+#: Longest name of a server, in characters.
+LONGEST_SERVER = 40
+#: Longest name of a role, in characters.
+LONGEST_ROLE = 16
+
 #: Longest name of what an entry of the audit log is about, in characters.
 LONGEST_TARGET = 254
 
@@ -53,13 +58,26 @@ users = Table(
     Column("id", String(36), primary_key=True),
     Column("email", String(254), nullable=False, unique=True),
     Column("name", String(200), nullable=False),
-    Column("role", String(16), nullable=False),
+    Column("role", String(LONGEST_ROLE), nullable=False),
     Column("permissions", JSON, nullable=False),
     Column("password_hash", Text),
     Column("active", Boolean, nullable=False),
     Column("created_at", Double, nullable=False),
     #: Tokens that name a smaller number are over.
     Column("token_epoch", Integer, nullable=False, server_default="0"),
+    #: The account's own limits, and the one of them that `storage.backlog` reads.
+    Column("limits", JSON),
+    Column("max_running", Integer),
+)
+
+#: The limits of each role that has some.
+roles = Table(
+    "roles",
+    metadata,
+    Column("name", String(LONGEST_ROLE), primary_key=True),
+    Column("limits", JSON, nullable=False),
+    Column("max_running", Integer),
+    Column("updated_at", Double, nullable=False),
 )
 
 api_keys = Table(
@@ -154,6 +172,10 @@ jobs = Table(
     Column("worker", String(200)),
     Column("lease_until", Double),
     Column("upstream_id", String(LONGEST_UPSTREAM_ID)),
+    #: Which server of its engine it was given to last; NULL where there is no list of them.
+    Column("server", String(LONGEST_SERVER)),
+    #: A list of servers that could not draw it since it last waited.
+    Column("avoided", JSON(none_as_null=True)),
     Column("progress", Double, nullable=False),
     Column("error", EngineJSON),
     Column("usage", JSON),
@@ -169,6 +191,7 @@ jobs = Table(
     Column("batch_position", Integer),
     Column("batch_line", Integer),
     Column("custom_id", String(LONGEST_CUSTOM_ID)),
+    Column("trace", String(64)),
     Column("created_at", Double, nullable=False),
     #: When the id was last handed to Celery; a queued job that was not is sent again.
     Column("sent_at", Double),
@@ -210,6 +233,7 @@ attempts = Table(
     Column("engine", String(64), nullable=False),
     Column("model", String(200), nullable=False),
     Column("worker", String(200), nullable=False),
+    Column("server", String(LONGEST_SERVER)),
     Column("started_at", Double, nullable=False),
     Column("ended_at", Double),
     Column("outcome", String(32)),
@@ -226,7 +250,16 @@ turns = Table(
     Column("taken_at", Double, nullable=False),
 )
 
-#: Engines that failed since they last worked.
+#: When each server of an engine that has several was last given a job.
+server_turns = Table(
+    "server_turns",
+    metadata,
+    Column("engine", String(64), primary_key=True),
+    Column("server", String(LONGEST_SERVER), primary_key=True),
+    Column("taken_at", Double, nullable=False),
+)
+
+#: Engines that failed since they last worked, or single servers of them as `engine/server`.
 engine_health = Table(
     "engine_health",
     metadata,

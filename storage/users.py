@@ -17,15 +17,21 @@ from argon2.exceptions import VerifyMismatchError
 from sqlalchemy import Row, bindparam, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from darkroom.domain import ApiKey, Role, User
+from darkroom.domain import NO_LIMITS, ApiKey, Limits, Role, User
 from darkroom.errors import Conflict, NotFound
 from storage.database import Database, epoch_now, upsert
-from storage.tables import api_keys, revoked_tokens, users
+from storage.roles import columns_of, limits_of, refuse_unknown
+from storage.tables import api_keys, revoked_tokens, roles, users
 
 KEY_PREFIX = "dk_"
 
 #: A key's last use is noted at most this often, in seconds: a read must not cost a write.
 NOTE_USE_EVERY_S = 60
+
+#: An account and its role's limits; an admin has none by the role.
+ACCOUNT = select(users, roles.c.limits.label("role_limits")).outerjoin(
+    roles, roles.c.name == users.c.role
+)
 
 #: How many passwords are hashed at once: each takes 64 MiB, and anybody may sign in.
 HASHING = threading.BoundedSemaphore(4)
@@ -35,11 +41,11 @@ IS_CURRENT = or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > epoch_
 
 # Asked for every call; built once, because building a statement takes longer than running it.
 OF_KEY = (
-    select(users, api_keys.c.last_used_at, epoch_now().label("now"))
+    ACCOUNT.add_columns(api_keys.c.last_used_at, epoch_now().label("now"))
     .join(api_keys, api_keys.c.user_id == users.c.id)
     .where(api_keys.c.key_hash == bindparam("digest"), users.c.active, IS_CURRENT)
 )
-OF_TOKEN = select(users).where(
+OF_TOKEN = ACCOUNT.where(
     users.c.id == bindparam("the_user"),
     users.c.active,
     users.c.token_epoch == bindparam("epoch"),
@@ -58,30 +64,34 @@ class Users:
         *,
         email: str,
         name: str,
-        role: Role = Role.USER,
+        role: str = Role.USER,
         permissions: Collection[str] = (),
         password: str | None = None,
+        own_limits: Limits = NO_LIMITS,
     ) -> User:
         """Add an account. Without a password it can only be used by API key.
 
-        Raises Conflict when the e-mail is taken.
+        Raises Conflict when the e-mail is taken, InvalidRequest when there is no such role.
         """
+        user_id = str(uuid.uuid4())
+        password_hash = _hash(password) if password is not None else None
         try:
             with self._database.writing() as connection:
-                row = connection.execute(
-                    insert(users)
-                    .values(
-                        id=str(uuid.uuid4()),
+                refuse_unknown(connection, role)
+                connection.execute(
+                    insert(users).values(
+                        id=user_id,
                         email=_normal(email),
                         name=name,
                         role=role,
                         permissions=sorted(permissions),
-                        password_hash=_hash(password) if password is not None else None,
+                        password_hash=password_hash,
                         active=True,
                         created_at=epoch_now(),
+                        **columns_of(own_limits),
                     )
-                    .returning(users)
-                ).one()
+                )
+                row = connection.execute(ACCOUNT.where(users.c.id == user_id)).one()
         except IntegrityError as error:
             raise Conflict(
                 f"There is an account for {_normal(email)} already.", param="email"
@@ -89,23 +99,27 @@ class Users:
         return _user(row)
 
     def update(self, user_id: str, **changes: Any) -> User:
-        """Change `name`, `role`, `permissions`, `active` or `password`. Raises NotFound.
+        """Change `name`, `role`, `permissions`, `active`, `password` or `own_limits`.
 
-        A new password, and being made inactive, end all tokens of the account.
+        A new password, and being made inactive, end all tokens of the account. Raises NotFound, or
+        InvalidRequest when there is no such role.
         """
         ends_tokens = "password" in changes or changes.get("active") is False
         if "password" in changes:
             changes["password_hash"] = _hash(changes.pop("password"))
         if "permissions" in changes:
             changes["permissions"] = sorted(changes["permissions"])
+        if "own_limits" in changes:
+            changes |= columns_of(changes.pop("own_limits"))
         if not changes:
             return self.get(user_id)
         if ends_tokens:
             changes["token_epoch"] = users.c.token_epoch + 1
         with self._database.writing() as connection:
-            row = connection.execute(
-                update(users).where(users.c.id == user_id).values(**changes).returning(users)
-            ).one_or_none()
+            if "role" in changes:
+                refuse_unknown(connection, changes["role"])
+            connection.execute(update(users).where(users.c.id == user_id).values(**changes))
+            row = connection.execute(ACCOUNT.where(users.c.id == user_id)).one_or_none()
         if row is None:
             raise NotFound(f"There is no user {user_id!r}.")
         return _user(row)
@@ -113,16 +127,20 @@ class Users:
     def get(self, user_id: str) -> User:
         """Raises NotFound."""
         with self._database.reading() as connection:
-            row = connection.execute(select(users).where(users.c.id == user_id)).one_or_none()
+            row = connection.execute(ACCOUNT.where(users.c.id == user_id)).one_or_none()
         if row is None:
             raise NotFound(f"There is no user {user_id!r}.")
         return _user(row)
+
+    def limits_of(self, user_id: str) -> Limits:
+        """What holds for an account. Raises NotFound."""
+        return self.get(user_id).limits
 
     def list(self, *, limit: int = 50, offset: int = 0) -> Sequence[User]:
         """The oldest accounts first."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                select(users).order_by(users.c.created_at, users.c.id).limit(limit).offset(offset)
+                ACCOUNT.order_by(users.c.created_at, users.c.id).limit(limit).offset(offset)
             )
             return [_user(row) for row in rows]
 
@@ -140,9 +158,7 @@ class Users:
         Takes as long for an unknown e-mail as for a wrong password.
         """
         with self._database.reading() as connection:
-            row = connection.execute(
-                select(users).where(users.c.email == _normal(email))
-            ).one_or_none()
+            row = connection.execute(ACCOUNT.where(users.c.email == _normal(email))).one_or_none()
         stored = row.password_hash if row is not None else None
         try:
             with HASHING:
@@ -154,9 +170,7 @@ class Users:
     def by_email(self, email: str) -> User | None:
         """The account with this e-mail, active or not."""
         with self._database.reading() as connection:
-            row = connection.execute(
-                select(users).where(users.c.email == _normal(email))
-            ).one_or_none()
+            row = connection.execute(ACCOUNT.where(users.c.email == _normal(email))).one_or_none()
         return _user(row) if row is not None else None
 
     def by_token(self, user_id: str, *, token_id: str, epoch: int) -> User | None:
@@ -295,14 +309,17 @@ def _digest(key: str) -> str:
 
 
 def _user(row: Row[Any]) -> User:
+    own_limits = limits_of(row.limits)
     return User(
         id=row.id,
         email=row.email,
         name=row.name,
-        role=Role(row.role),
+        role=row.role,
         permissions=frozenset(row.permissions),
         active=row.active,
         created_at=row.created_at,
+        limits=own_limits.over(limits_of(row.role_limits)),
+        own_limits=own_limits,
         token_epoch=row.token_epoch,
     )
 

@@ -1,14 +1,20 @@
 """For every test: nothing that is configured on this machine reaches it; and in which order."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from darkroom.configuration import FIELDS
 from darkroom.settings import PREFIX
+from tests.backends.choice import running_servers
 
 ENGINE_VARIABLES = frozenset(name for each in FIELDS for name in (each.name, *each.fallbacks))
+
+
+#: What the whole run shares: servers that tests run on.
+SHARED = pytest.StashKey[ExitStack]()
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +29,26 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 LONG = ("end_to_end", "api")
 
 #: The same among the files.
-LONGEST = ("test_batch_resumed", "test_openapi_contract", "test_waiting_calls", "test_command_line")
+LONGEST = (
+    "test_rolling_restart",
+    "test_dockerfile",
+    "test_batch_resumed",
+    "test_openapi_contract",
+    "test_waiting_calls",
+    "test_command_line",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    is_worker = hasattr(config, "workerinput")
+    if not is_worker and not config.option.collectonly:
+        config.stash[SHARED] = ExitStack()
+        config.stash[SHARED].enter_context(running_servers())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if SHARED in config.stash:
+        config.stash[SHARED].close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

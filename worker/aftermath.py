@@ -4,25 +4,36 @@ It fails, waits for another attempt, or goes to another model. Every way is one 
 the attempt that held the job; each method returns whether the job is finished by it.
 """
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from darkroom.domain import Job, JobError
-from darkroom.errors import EngineError, Misconfigured, OutcomeUnknown, WorkersDied
+from darkroom.errors import (
+    EngineError,
+    EngineUnreachable,
+    Misconfigured,
+    OutcomeUnknown,
+    WorkersDied,
+)
+from darkroom.pools import Pool, PoolOf, health_key, single
 from engines.base import Engine
 from storage import Storage
 from storage.attempts import HANDED_BACK, LEASE_LOST, Attempts
 from worker.fallback import Fallbacks
 from worker.outcomes import (
     ANOTHER_ENGINE_COULD,
+    ANOTHER_SERVER_COULD,
     NOTHING_DRAWN,
     PERHAPS_DRAWN,
+    REFUSALS,
     Policy,
     delay_before_retry,
     is_engines_fault,
+    rest_at_once,
 )
 
 log = structlog.get_logger(__name__)
@@ -40,25 +51,43 @@ class Aftermath:
     fallbacks: Fallbacks
     #: The class of an engine's driver. Raises Misconfigured.
     driver: Callable[[str], type[Engine]]
+    #: The servers of an engine at this moment.
+    pool_of: PoolOf = single
 
     def failed(self, job: Job, error: EngineError) -> bool:
         """The engine raised `error`."""
-        if is_engines_fault(error) and self.storage.health.note_failure(
-            job.engine, code=error.code, reason=error.detail
-        ):
-            log.warning("engine rests", engine=job.engine, reason=error.detail)
+        pool = self.pool_of(job.engine, job.request.operation)
+        self._note_failure(job, error, pool)
         # A run that can be found again may still draw: it is not forgotten, nor left for another.
         began_earlier = job.upstream_id is not None and isinstance(error, NOTHING_DRAWN)
         goes_on = (began_earlier or isinstance(error, OutcomeUnknown)) and self._can_resume(job)
+        if began_earlier and pool.begins_anew and isinstance(error, EngineUnreachable):
+            # The server that had the run is gone, and another one can draw it at once.
+            goes_on = goes_on and not self._has_untried(job, pool)
+        waits = False
+        if pool.has_choice and not goes_on and isinstance(error, ANOTHER_SERVER_COULD):
+            if self._has_untried(job, pool):
+                log.info("job goes to another server", code=error.code)
+                return _wait_again(
+                    self.storage.attempts,
+                    job,
+                    outcome=error.code,
+                    detail=error.detail,
+                    is_run_over=True,
+                    avoided=_with_this(job),
+                )
+            waits = not self._was_refused_by_all(job, error, pool)
         if not goes_on and isinstance(error, ANOTHER_ENGINE_COULD) and self._rerouted(job, error):
             return False
         delay_s = delay_before_retry(
             error,
             self.policy,
-            attempt=job.attempt,
+            # Each server of several is tried once before the next delay.
+            attempt=math.ceil(job.attempt / len(pool.places)),
             tries=self._tries(job) + 1,
             tried_for_s=time.time() - self._first_try(job),
             is_paid=self._is_paid(job.engine) and not goes_on,
+            waits=waits,
         )
         if delay_s is None:
             return self.storage.attempts.fail(job, recorded(error))
@@ -70,6 +99,8 @@ class Aftermath:
             detail=error.detail,
             delay_s=delay_s,
             is_run_over=not goes_on,
+            # What broke on one server may well not break on another.
+            avoided=_with_this(job) if isinstance(error, PERHAPS_DRAWN) and not goes_on else (),
         )
 
     def lost(self, job: Job) -> bool:
@@ -103,6 +134,33 @@ class Aftermath:
         return _wait_again(
             self.storage.attempts, job, outcome=HANDED_BACK, detail="The worker was stopped."
         )
+
+    def _note_failure(self, job: Job, error: EngineError, pool: Pool) -> None:
+        rest_s = rest_at_once(error) if pool.has_choice else None
+        if rest_s is None and not is_engines_fault(error):
+            return
+        key = health_key(job.engine, job.server)
+        if self.storage.health.note_failure(
+            key, code=error.code, reason=error.detail, rest_s=rest_s
+        ):
+            log.warning("engine rests", engine=key, reason=error.detail)
+
+    def _has_untried(self, job: Job, pool: Pool) -> bool:
+        """Whether another server that is well may have the model and was not tried yet."""
+        well = pool.well(self.storage.health.resting())
+        tried = _with_this(job)
+        return any(each in well and each.server not in tried for each in pool.with_model(job.model))
+
+    def _was_refused_by_all(self, job: Job, error: EngineError, pool: Pool) -> bool:
+        """Whether every server that may have the model would refuse it again."""
+        codes = {each.code for each in REFUSALS}
+        refused = {job.server} if error.code in codes else set()
+        refused |= {
+            each.server
+            for each in self.storage.attempts.of_job(job.id)
+            if each.engine == job.engine and each.outcome in codes
+        }
+        return all(each.server in refused for each in pool.with_model(job.model))
 
     def _rerouted(self, job: Job, error: EngineError) -> bool:
         other = self.fallbacks.find(job, error.code)
@@ -171,6 +229,11 @@ def recorded(error: EngineError) -> JobError:
     )
 
 
+def _with_this(job: Job) -> tuple[str, ...]:
+    """The servers that could not draw a job since it last waited, with its present one."""
+    return job.avoided if job.server is None else (*job.avoided, job.server)
+
+
 def _outcome_unknown(what: str) -> JobError:
     return recorded(
         OutcomeUnknown(
@@ -188,9 +251,15 @@ def _wait_again(
     detail: str,
     delay_s: float = 0.0,
     is_run_over: bool = False,
+    avoided: Sequence[str] = (),
 ) -> bool:
     if attempts.hand_back(
-        job, outcome=outcome, detail=detail, delay_s=delay_s, is_run_over=is_run_over
+        job,
+        outcome=outcome,
+        detail=detail,
+        delay_s=delay_s,
+        is_run_over=is_run_over,
+        avoided=avoided,
     ):
         return False
     # It may be that it is being canceled, which ends here just as well.

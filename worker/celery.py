@@ -5,16 +5,20 @@ pool of threads ignores Celery's and a row in the database outlives any broker. 
 worker` finds `app` here by convention.
 """
 
+import os
 import sys
 import warnings
+from dataclasses import replace
 from typing import Any
 
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from kombu import Queue
 
-from darkroom import bus, logs
-from darkroom.errors import DarkroomError
+from darkroom import bus, logs, watch
+from darkroom.errors import DarkroomError, SettingsError
+from darkroom.processes import share_heaps
+from darkroom.redis_clients import keep_clients
 from darkroom.settings import Settings, load_settings
 from engines.registry import installed_engines
 from worker.broker_loss import survive_broker_loss
@@ -23,7 +27,17 @@ from worker.tasks import register, send
 
 
 def make_celery(settings: Settings) -> Celery:
-    """The application, configured from our settings alone. Opens nothing yet."""
+    """The application, configured from our settings alone. Opens nothing yet.
+
+    Raises SettingsError when it is to serve an engine that has no driver.
+    """
+    unknown = sorted(set(settings.worker_engines) - set(installed_engines()))
+    if unknown:
+        raise SettingsError(
+            f"A worker cannot serve {', '.join(map(repr, unknown))}: no such engine is installed;"
+            f" there are {', '.join(installed_engines())}. Correct --engine or"
+            " DARKROOM_WORKER_ENGINES."
+        )
     app = Celery("darkroom", broker=bus.celery_url(settings), set_as_current=False)
     app.conf.update(
         result_backend=None,
@@ -40,6 +54,8 @@ def make_celery(settings: Settings) -> Celery:
         worker_hijack_root_logger=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_enable_remote_control=True,
+        worker_send_task_events=settings.task_events,
+        task_send_sent_event=settings.task_events,
         task_queues=[
             Queue(bus.queue_for(engine), routing_key=bus.queue_for(engine))
             for engine in installed_engines()
@@ -74,12 +90,16 @@ def run(settings: Settings) -> None:
     handed back when they take longer than `stop_s`."""
     # Running as root is a container's business; nothing is unpickled here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    share_heaps()
     make_celery(settings).worker_main(
         [
             "--quiet",
             "worker",
             "--without-gossip",
             "--without-mingle",
+            # Flower and Celery's own commands tell workers of one machine apart by it.
+            "--hostname",
+            f"worker-{os.getpid()}@%h",
             "--loglevel",
             settings.log_level,
         ]
@@ -95,10 +115,15 @@ def _attach(app: Celery, settings: Settings) -> None:
             raise RuntimeError("a job came before the worker was started")
         process.run_job(job_id)
 
-    def start(**_: Any) -> None:
+    def start(sender: Any, **_: Any) -> None:
         nonlocal process
+        # Celery's own command line can say otherwise than our settings.
+        own = replace(settings, worker_concurrency=int(sender.concurrency))
         try:
-            process = WorkerProcess(settings, lambda job: send(app, job))
+            watch.start(settings, "worker")
+            process = WorkerProcess(
+                own, lambda job: send(app, job), engines=_chosen_engines(app, settings)
+            )
         except DarkroomError as error:
             # Celery keeps all other exceptions of its signals to itself.
             raise SystemExit(f"Error: {error.detail}") from error
@@ -115,17 +140,33 @@ def _attach(app: Celery, settings: Settings) -> None:
     def stop(**_: Any) -> None:
         if process is not None:
             process.stop()
+        watch.stop()
 
     def set_up_logging(**_: Any) -> None:
         logs.configure(settings)
 
     register(app, run_job)
     survive_broker_loss()
+    keep_clients()
     signals.setup_logging.connect(set_up_logging, weak=False)
     signals.worker_init.connect(start, weak=False)
     signals.worker_ready.connect(announce, weak=False)
     signals.worker_shutting_down.connect(wind_down, weak=False)
     signals.worker_shutdown.connect(stop, weak=False)
+
+
+def _chosen_engines(app: Celery, settings: Settings) -> list[str] | None:
+    """The engines whose queues this worker takes; None for all.
+
+    Celery's own `-Q` goes before the setting.
+    """
+    queues = app.amqp.queues
+    if set(queues.consume_from) == set(queues):
+        if not settings.worker_engines:
+            return None
+        queues.select([bus.queue_for(each) for each in settings.worker_engines])
+    known = {bus.queue_for(each): each for each in installed_engines()}
+    return sorted(known[each] for each in queues.consume_from if each in known)
 
 
 def __getattr__(name: str) -> Any:

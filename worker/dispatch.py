@@ -12,6 +12,8 @@ import structlog
 
 from darkroom import bus
 from darkroom.errors import Unavailable
+from darkroom.pools import Pool, single
+from darkroom.watch.meters import meters
 from storage.backlog import Backlog, Next
 
 log = structlog.get_logger(__name__)
@@ -32,20 +34,21 @@ class Dispatcher:
     #: Hands one job's id to its queue. Raises Unavailable.
     send: Callable[[Next], None]
     running_limit: int | None = None
-    #: How many jobs an engine takes at once; None for any number.
-    in_flight: Callable[[str], int | None] = lambda engine: None
+    #: The servers of engines at this moment. Raises Unavailable.
+    pools: Callable[[], Callable[[str], Pool]] = lambda: single
 
     def top_up(self, engines: Iterable[str]) -> None:
         """Send what is next for these engines."""
         try:
-            window = bus.window(self.broker)
+            staff = bus.staff(self.broker)
+            pool_of = self.pools()
             for engine in engines:
                 self._send(
                     self.backlog.take(
                         engine,
-                        window=window,
+                        window=staff.window(engine),
                         running_limit=self.running_limit,
-                        in_flight=self.in_flight(engine),
+                        pool=pool_of(engine),
                     )
                 )
         except redis.RedisError as error:
@@ -58,14 +61,15 @@ class Dispatcher:
             if not self.broker.exists(bus.EPOCH):
                 # Redis is new or lost its data. It is marked last: who dies in between leaves this
                 # to the next.
-                self.backlog.put_back_all()
+                meters().jobs_resent(self.backlog.put_back_all())
                 self.broker.set(bus.EPOCH, "1")
             for engine in engines:
-                self.backlog.put_back_lost(
+                lost = self.backlog.put_back_lost(
                     engine,
                     is_queue_empty=bus.is_queue_empty(self.broker, engine),
                     older_than_s=LOST_AFTER_S,
                 )
+                meters().jobs_resent(lost)
                 overdue = self.backlog.take_overdue(engine, older_than_s=OVERDUE_AFTER_S)
                 self._send([overdue] if overdue is not None else [])
         except redis.RedisError as error:
@@ -76,7 +80,8 @@ class Dispatcher:
         try:
             while unsent:
                 self.send(unsent[0])
-                unsent.pop(0)
+                sent = unsent.pop(0)
+                meters().jobs_sent(sent.engine, sent.lane)
         except Unavailable as error:
             log.warning("jobs not sent yet", count=len(unsent), reason=error.detail)
             self.backlog.put_back([each.id for each in unsent])

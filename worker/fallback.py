@@ -1,16 +1,17 @@
 """Fallback: the model that takes a job over while its own engine cannot draw at all.
 
 The admin names one model for another (`DARKROOM_FALLBACK_MODELS`). It is only used when surely
-nothing was drawn or charged, when its engine is well, and when it can do all that was asked for;
-and the job says so.
+nothing was drawn or charged, when its engine is well, when it can do all that was asked for, and
+when the job's owner may use it; and the job says so.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from darkroom.domain import ImageRequest, Job, Operation
+from darkroom.domain import ImageRequest, Job, Limits, Operation
 from darkroom.errors import CallerError, EngineError
 from engines.fitting import fit
+from engines.permitting import refuse_beyond, refuse_model, refuse_open_size
 from engines.registry import Engines
 from storage.health import Health
 
@@ -33,6 +34,8 @@ class Fallbacks:
     #: The engines of this moment, for one operation.
     engines: Callable[[Operation], Engines]
     health: Health
+    #: What a job's owner may ask for, by id.
+    limits: Callable[[str], Limits]
 
     def covered(self, engine: str) -> set[str]:
         """The models of an engine that have a stand-in."""
@@ -45,11 +48,18 @@ class Fallbacks:
         if wanted is None:
             return None
         try:
-            engine, model = self.engines(job.request.operation).resolve(wanted)
+            engines = self.engines(job.request.operation)
+            engine, model = engines.resolve(wanted)
             fitted = fit(job.request, model, strict=True)
+            limits = self.limits(job.owner_id)
+            refuse_model(model.full_id, limits)
+            refuse_beyond(fitted.request, limits)
+            refuse_open_size(fitted.request, model, limits)
         except (CallerError, EngineError):
             return None
-        if engine == job.engine or self.health.rests(engine):
+        if engine == job.engine:
+            return None
+        if engines.pool(engine).rests(self.health.resting()):
             return None
         return Alternative(
             engine=engine,

@@ -5,9 +5,9 @@ through the attempt that owns it, or its lease runs out and another worker takes
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import Self, TypeVar
@@ -24,8 +24,12 @@ from darkroom.errors import (
     Unavailable,
     WorkerStops,
 )
+from darkroom.pools import PoolOf, health_key, single
+from darkroom.watch import tracing
+from darkroom.watch.meters import meters
 from engines.base import Engine, Task
 from storage import Storage
+from worker import watching
 from worker.aftermath import Aftermath, recorded
 from worker.leases import Lease, Leases
 
@@ -57,8 +61,8 @@ class Studio:
     aftermath: Aftermath
     #: Hands the next jobs of an engine to the queue, now that a slot falls free.
     top_up: Callable[[str], None]
-    #: How many jobs the engines that have such a limit take at once.
-    in_flight: Mapping[str, int] = field(default_factory=dict)
+    #: The servers that jobs can go to at this moment. Raises Unavailable.
+    pools: Callable[[], PoolOf] = lambda: single
     #: Longest one attempt may take, in seconds.
     timeout_s: float
     #: Waits; returns early, with True, when the process stops.
@@ -71,7 +75,7 @@ def run_job(job_id: str, studio: Studio) -> None:
     Raises Unavailable when the database stays away, so that the job could not even be claimed:
     its id must then go back to the queue.
     """
-    with studio.leases.claiming(job_id, in_flight=studio.in_flight) as claim:
+    with studio.leases.claiming(job_id, pools=studio.pools) as claim:
         job = _insist(claim, studio)
         if job is not None:
             _run(job, studio)
@@ -84,7 +88,7 @@ def run_job(job_id: str, studio: Studio) -> None:
 def _run(job: Job, studio: Studio) -> None:
     studio.announce_change(job.id)
     with (
-        _logged(job),
+        watching.attempt(job),
         studio.leases.holding(job) as lease,
         _Reporter(job, lease, studio) as reporter,
         _always_ended(job, studio) as end,
@@ -122,19 +126,18 @@ def _draw(job: Job, reporter: "_Reporter", studio: Studio) -> list[GeneratedImag
     images, mask = _insist(lambda: studio.storage.inputs.load(job.request), studio)
     reporter.check()
     left_s = studio.timeout_s if job.deadline is None else job.deadline - time.time()
-    return engine.generate(
-        Task(
-            job_id=job.id,
-            model=job.model,
-            request=job.request,
-            images=images,
-            mask=mask,
-            timeout_s=min(studio.timeout_s, left_s),
-            attempt=job.attempt,
-            upstream_id=job.upstream_id if engine.resumes else None,
-        ),
-        reporter,
+    task = Task(
+        job_id=job.id,
+        model=job.model,
+        request=job.request,
+        images=images,
+        mask=mask,
+        timeout_s=min(studio.timeout_s, left_s),
+        attempt=job.attempt,
+        upstream_id=job.upstream_id if engine.resumes else None,
     )
+    with watching.drawing(job):
+        return engine.generate(task, reporter)
 
 
 def _keep(job: Job, pictures: Sequence[GeneratedImage], studio: Studio) -> bool:
@@ -145,13 +148,16 @@ def _keep(job: Job, pictures: Sequence[GeneratedImage], studio: Studio) -> bool:
     warnings = list(job.warnings)
     if len(pictures) < wanted:
         warnings.append(f"n: {wanted} pictures were asked for, the engine made {len(pictures)}.")
-    kept = studio.storage.gallery.keep(job, pictures[:wanted])
-    finished = studio.storage.attempts.succeed(
-        job, kept, warnings=warnings, usage=_usage_of(pictures)
-    )
+    with tracing.span("store", job_id=job.id):
+        kept = studio.storage.gallery.keep(job, pictures[:wanted])
+        finished = studio.storage.attempts.succeed(
+            job, kept, warnings=warnings, usage=_usage_of(pictures)
+        )
     if not finished:
         studio.storage.gallery.release(job, kept)
-    elif studio.storage.health.note_success(job.engine):
+        return False
+    meters().job_succeeded(job, [len(each.data) for each in pictures[:wanted]])
+    if studio.storage.health.note_success(health_key(job.engine, job.server)):
         log.info("engine works again")
     return finished
 
@@ -182,7 +188,8 @@ def _always_ended(job: Job, studio: Studio) -> Iterator[Callable[[Callable[[], b
             finished = False
         ended = True
         if finished:
-            studio.announce(job.id)
+            with tracing.span("wake up", job_id=job.id):
+                studio.announce(job.id)
             log.info("job ended")
         else:
             studio.announce_change(job.id)
@@ -265,13 +272,3 @@ class _Reporter:
         self._lease.check()
         if self._job.deadline is not None and time.time() > self._job.deadline:
             raise DeadlineExceeded("The job was not finished at its deadline.")
-
-
-@contextmanager
-def _logged(job: Job) -> Iterator[None]:
-    """Put the job's ids on every log line of its run."""
-    with structlog.contextvars.bound_contextvars(
-        job_id=job.id, request_id=job.request_id, attempt=job.attempt, engine=job.engine
-    ):
-        log.info("job started", model=job.model)
-        yield

@@ -6,13 +6,14 @@ either the next time it reports progress.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
 
 from darkroom.domain import Job
 from darkroom.errors import Canceled, Interrupted, LeaseLost, Unavailable, WorkerStops
+from darkroom.pools import PoolOf, single
 from storage.attempts import Attempts
 
 log = structlog.get_logger(__name__)
@@ -49,9 +50,11 @@ class Leases:
 
     @contextmanager
     def claiming(
-        self, job_id: str, *, in_flight: Mapping[str, int]
+        self, job_id: str, *, pools: Callable[[], PoolOf] = lambda: single
     ) -> Iterator[Callable[[], Job | None]]:
         """Yields `claim()`, which takes the job or returns None when it is not to be had.
+
+        `pools` gives the servers that jobs can go to at that moment.
 
         It may be called again when it raises Unavailable: if only its answer was lost the job is
         ours, which is sure as long as no other thread of the process wants it. So the block must
@@ -61,9 +64,10 @@ class Leases:
 
         def claim() -> Job | None:
             nonlocal is_unanswered
+            pool_of = pools()
             try:
                 job = self._attempts.claim(
-                    job_id, worker=self.worker, lease_s=self.lease_s, in_flight=in_flight
+                    job_id, worker=self.worker, lease_s=self.lease_s, pool_of=pool_of
                 )
             except Unavailable:
                 is_unanswered = True

@@ -30,6 +30,16 @@ PERHAPS_DRAWN = (OutcomeUnknown, EngineFailed)
 #: … and those that another engine could do better at once, with nothing drawn either.
 ANOTHER_ENGINE_COULD = (EngineUnreachable, Misconfigured, QuotaExhausted)
 
+#: Another server of the same engine could, too: nothing was drawn, and it has an address, a key and
+#: models of its own.
+ANOTHER_SERVER_COULD = (*NOTHING_DRAWN, Misconfigured, QuotaExhausted)
+
+#: Those of them that one server would answer with again.
+REFUSALS = (Misconfigured, ModelNotOffered, QuotaExhausted)
+
+#: How long a server of several rests whose account has no quota left, in seconds.
+QUOTA_REST_S = 300.0
+
 #: The first delay before another try and the longest, in seconds.
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 60.0
@@ -59,13 +69,15 @@ def delay_before_retry(
     tries: int,
     tried_for_s: float,
     is_paid: bool,
+    waits: bool = False,
 ) -> float | None:
     """Seconds until the job is tried again, or None when it must fail.
 
     `attempt` is its number, `tries` how many attempts count against `max_attempts`, this one
-    included, and `tried_for_s` how long ago the first of all began.
+    included, and `tried_for_s` how long ago the first of all began. It `waits` where another server
+    of the engine may draw it, whatever the error of this one.
     """
-    if isinstance(error, NOTHING_DRAWN):
+    if waits or isinstance(error, NOTHING_DRAWN):
         delay_s = _back_off(attempt)
         if isinstance(error, EngineBusy) and error.retry_after_s is not None:
             delay_s = max(delay_s, min(error.retry_after_s, LONGEST_RETRY_AFTER_S))
@@ -81,6 +93,13 @@ def is_engines_fault(error: EngineError) -> bool:
     return isinstance(error, EngineUnreachable | Misconfigured) and not isinstance(
         error, ModelNotOffered
     )
+
+
+def rest_at_once(error: EngineError) -> float | None:
+    """How long a server of several rests at once, in seconds, so that the next jobs spare it."""
+    if isinstance(error, QuotaExhausted):
+        return QUOTA_REST_S
+    return error.retry_after_s if isinstance(error, EngineBusy) else None
 
 
 def _back_off(number: int) -> float:

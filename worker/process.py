@@ -1,7 +1,7 @@
 """One worker process: what it opens when it starts, and the threads beside its jobs.
 
-The *heart* renews leases and gives signs of life, the *ears* hear of cancels, and the *upkeep* does
-what nobody else would.
+The *heart* renews leases and gives signs of life, the *ears* hear of cancels, the *survey* learns
+what the servers of an engine offer, and the *upkeep* does what nobody else would.
 """
 
 import os
@@ -10,17 +10,28 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import redis
 import structlog
 
 from darkroom import bus
-from darkroom.domain import Operation
-from darkroom.errors import KeysUnreadable, LeaseLost, Misconfigured, Unavailable
+from darkroom.configuration import ImagesConfig
+from darkroom.domain import Job, Operation
+from darkroom.errors import (
+    EngineUnreachable,
+    KeysUnreadable,
+    LeaseLost,
+    Misconfigured,
+    OutcomeUnknown,
+    Unavailable,
+)
 from darkroom.settings import Settings
+from darkroom.watch import failures
+from darkroom.watch.exporter import Exporter
+from engines.base import Engine
 from engines.catalog import Catalog
-from engines.registry import Engines, Registry
+from engines.registry import Engines, Pools, Registry
 from storage import open_storage
 from storage.backlog import Next
 from storage.retention import Limits
@@ -37,6 +48,10 @@ log = structlog.get_logger(__name__)
 #: Longest time between two rounds of upkeep, in seconds.
 UPKEEP_EVERY_S = 2.0
 
+#: How often the servers of an engine that has several are asked what they offer, at most, in
+#: seconds: `Listings` keeps an answer for longer.
+SURVEY_EVERY_S = 5.0
+
 #: How long a cancel may go unheard, in seconds.
 LISTEN_EVERY_S = 1.0
 
@@ -44,7 +59,14 @@ LISTEN_EVERY_S = 1.0
 class WorkerProcess:
     """Everything a worker process holds open."""
 
-    def __init__(self, settings: Settings, send: Callable[[Next], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        send: Callable[[Next], None],
+        *,
+        engines: Collection[str] | None = None,
+    ) -> None:
+        """`engines` are those whose jobs it takes; None for all."""
         self._settings = settings
         self._storage = open_storage(settings)
         self._broker = bus.connect(settings)
@@ -55,13 +77,19 @@ class WorkerProcess:
         self._threads: list[threading.Thread] = []
         self._upkeep_every_s = min(UPKEEP_EVERY_S, settings.lease_s / 3)
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._hand = bus.Hand(
+            name=self.name,
+            slots=settings.worker_concurrency,
+            engines=None if engines is None else frozenset(engines),
+        )
+        self._exporter = Exporter(settings)
         self._leases = Leases(self._storage.attempts, worker=self.name, lease_s=settings.lease_s)
         self._dispatcher = Dispatcher(
             backlog=self._storage.backlog,
             broker=self._broker,
             send=send,
             running_limit=settings.max_running_per_user,
-            in_flight=self._registry.in_flight,
+            pools=lambda: self._pools().whole,
         )
         self._aftermath = Aftermath(
             storage=self._storage,
@@ -74,22 +102,20 @@ class WorkerProcess:
                 models=settings.fallback_models or {},
                 engines=self._engines,
                 health=self._storage.health,
+                limits=self._storage.users.limits_of,
             ),
             driver=self._registry.driver,
+            pool_of=lambda engine, operation: self._pools().of(engine, operation),
         )
         self._studio = Studio(
             storage=self._storage,
             leases=self._leases,
-            engine_for=lambda job: self._engines(job.request.operation).get(job.engine),
+            engine_for=self._engine_for,
             announce=self._announce,
             announce_change=self._announce_change,
             aftermath=self._aftermath,
             top_up=self._top_up,
-            in_flight={
-                name: most
-                for name in self._registry.names()
-                if (most := self._registry.in_flight(name)) is not None
-            },
+            pools=lambda: self._pools().of,
             timeout_s=settings.job_timeout_s,
             pause=self._gave_up.wait,
         )
@@ -98,7 +124,9 @@ class WorkerProcess:
             broker=self._broker,
             dispatcher=self._dispatcher,
             aftermath=self._aftermath,
-            engine=lambda name: self._engines().get(name),
+            engine=self._server,
+            pools=lambda: self._pools().whole,
+            serves=self._hand.serves,
             engine_names=self._registry.names,
             announce=self._announce,
             announce_change=self._announce_change,
@@ -112,15 +140,20 @@ class WorkerProcess:
         )
 
     def run_job(self, job_id: str) -> None:
-        run_job(job_id, self._studio)
+        structlog.contextvars.clear_contextvars()
+        # Also around an attempt, where more ids are known; one exception is reported once.
+        with structlog.contextvars.bound_contextvars(job_id=job_id), failures.reported():
+            run_job(job_id, self._studio)
 
     def start(self) -> None:
-        """Start the heart, the ears and the upkeep."""
+        """Start the threads."""
+        self._exporter.see_to_it()
         self._give_sign_of_life()
         for name, every_s, work in (
             ("heart", self._settings.lease_s / 3, self._beat),
             ("ears", LISTEN_EVERY_S, self._leases.look_for_cancels),
             ("upkeep", self._upkeep_every_s, self._upkeep.round),
+            ("survey", SURVEY_EVERY_S, self._survey),
         ):
             thread = threading.Thread(
                 target=self._repeat, args=(every_s, work), name=name, daemon=True
@@ -138,9 +171,10 @@ class WorkerProcess:
         for thread in self._threads:
             thread.join()
         try:
-            bus.sign_off(self._broker, self.name, slots=self._settings.worker_concurrency)
+            bus.sign_off(self._broker, self._hand)
         except redis.RedisError as error:
             log.warning("not signed off", reason=str(error))
+        self._exporter.stop()
         self._storage.close()
 
     def _wind_down(self) -> None:
@@ -165,8 +199,9 @@ class WorkerProcess:
 
     def _repeat(self, every_s: float, work: Callable[[], None]) -> None:
         try:
-            while not self._stopping.wait(every_s):
-                work()
+            with failures.reported():
+                while not self._stopping.wait(every_s):
+                    work()
         finally:
             if not self._stopping.is_set():
                 # Without its heart it would lose every job. It ends, and is started anew.
@@ -176,15 +211,11 @@ class WorkerProcess:
     def _beat(self) -> None:
         self._leases.beat()
         self._give_sign_of_life()
+        self._exporter.see_to_it()
 
     def _give_sign_of_life(self) -> None:
         try:
-            bus.give_sign_of_life(
-                self._broker,
-                self.name,
-                slots=self._settings.worker_concurrency,
-                lasts_s=self._settings.lease_s,
-            )
+            bus.give_sign_of_life(self._broker, self._hand, lasts_s=self._settings.lease_s)
         except redis.RedisError as error:
             log.warning("no sign of life given", reason=str(error))
 
@@ -206,10 +237,58 @@ class WorkerProcess:
         except Unavailable as error:
             log.warning("nothing dispatched", reason=error.detail)
 
+    def _survey(self) -> None:
+        """Learn which server of several has which models. Jobs do not wait for it."""
+        try:
+            config = self._config()
+        except (Misconfigured, Unavailable) as error:
+            log.warning("servers not asked what they offer", reason=error.detail)
+            return
+        servers = {
+            id(each): each
+            for operation in Operation
+            for name, found in self._registry.engines(config, operation).servers.items()
+            if len(found) > 1 and self._hand.serves(name)
+            for each in found
+        }
+        self._registry.listings.refresh(servers.values())
+
+    def _server(self, name: str, server: str | None) -> Engine:
+        try:
+            return self._engines().server(name, server)
+        except EngineUnreachable:
+            # Edits may go elsewhere.
+            return self._engines(Operation.EDIT).server(name, server)
+
+    def _engine_for(self, job: Job) -> Engine:
+        """The server that a job was given to. Raises EngineError."""
+        engines = self._engines(job.request.operation)
+        try:
+            return engines.server(job.engine, job.server)
+        except EngineUnreachable as gone:
+            pool = engines.pool(job.engine)
+            if job.upstream_id is None or not pool.resumes or pool.begins_anew:
+                raise
+            raise OutcomeUnknown(
+                f"{gone.detail} The run that began there may have been charged, so it is not begun"
+                " anew. Check the engine's own usage page, then send the request again."
+            ) from gone
+
+    def _pools(self) -> Pools:
+        """The servers of all engines as they are configured now. Raises Unavailable."""
+        try:
+            return self._registry.pools(self._config())
+        except Misconfigured:
+            # Whoever draws meets this too, and says so; the drivers' own limits hold meanwhile.
+            return self._registry.pools(self._registry.configure({}, self._settings))
+
     def _engines(self, operation: Operation = Operation.GENERATE) -> Engines:
         """The engines as they are configured now. Raises Misconfigured."""
+        return self._registry.engines(self._config(), operation)
+
+    def _config(self) -> ImagesConfig:
         try:
             values = self._storage.config.values()
         except KeysUnreadable as error:
             raise Misconfigured(error.detail) from error
-        return self._registry.engines(self._registry.configure(values, self._settings), operation)
+        return self._registry.configure(values, self._settings)

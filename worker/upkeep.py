@@ -19,6 +19,8 @@ import structlog
 
 from darkroom.domain import Job
 from darkroom.errors import EngineError, Misconfigured, Unavailable
+from darkroom.pools import Pool, of_key, single
+from darkroom.watch.meters import meters
 from engines.base import Engine
 from engines.checkup import ask
 from storage import Storage
@@ -30,6 +32,10 @@ from worker.retention import prune_audit, prune_in_turn
 log = structlog.get_logger(__name__)
 
 LOCK = "darkroom:upkeep"
+
+#: Held by the worker that asks a server how it is, for so many seconds at most.
+VISIT = "darkroom:visit"
+VISIT_LASTS_S = 10
 
 #: How many waiting jobs are moved to another engine in one round.
 REROUTES_PER_ROUND = 200
@@ -46,8 +52,13 @@ class Upkeep:
     broker: "redis.Redis"
     dispatcher: Dispatcher
     aftermath: Aftermath
-    #: The engine of that name as it is configured now. Raises Misconfigured.
-    engine: Callable[[str], Engine]
+    #: A server of an engine as it is configured now, None where there is no list of them. Raises
+    #: Misconfigured, and EngineUnreachable when it is not configured any more.
+    engine: Callable[[str, str | None], Engine]
+    #: The servers of engines at this moment. Raises Unavailable.
+    pools: Callable[[], Callable[[str], Pool]] = lambda: single
+    #: Whether this worker draws for an engine: then it can reach it.
+    serves: Callable[[str], bool] = lambda engine: True
     #: All engines that have a driver.
     engine_names: Callable[[], tuple[str, ...]]
     #: Tells whoever waits that a job is finished, or whoever follows it that it changed.
@@ -76,10 +87,13 @@ class Upkeep:
 
     def round(self) -> None:
         """Do everything once."""
+        started = time.monotonic()
         try:
             # Before the turn: an outage or a sleep counts for those who have none, too.
             self.storage.database.check()
             self._distrust_if_late(self._due_at)
+            # Not everybody may be able to reach a server.
+            self._visit_the_sick()
             if not self._has_turn():
                 return
             began = self.clock()
@@ -90,7 +104,7 @@ class Upkeep:
                 self.announce(job_id)
             if time.monotonic() >= self._trust_leases_from:
                 self._recover()
-            self._visit_the_sick()
+            self._reroute_from_the_sick()
             self._give_up_on_missing_drivers()
             self._finish_canceling()
             self._plant()
@@ -104,7 +118,9 @@ class Upkeep:
             prune_audit(self.storage, self.broker, days=self.keep_audit_days)
             # So do we, when the store is slow: files are deleted while the database is locked.
             self._distrust_if_late(began)
+            meters().upkeep_ended("done", time.monotonic() - started)
         except Unavailable as error:
+            meters().upkeep_ended(error.code, time.monotonic() - started)
             log.warning("upkeep put off", reason=error.detail)
             self._distrust_leases()
         finally:
@@ -180,18 +196,40 @@ class Upkeep:
 
     def _visit_the_sick(self) -> None:
         """Ask engines whose rest is over how they are; meanwhile others may draw for them."""
-        for name in self.storage.health.due_for_check():
-            try:
-                ask(self.engine(name))
-            except EngineError as error:
-                self.storage.health.note_failure(name, code=error.code, reason=error.detail)
-                log.warning("engine still rests", engine=name, reason=error.detail)
-            else:
-                self.storage.health.note_success(name)
-                log.info("engine works again", engine=name)
-        for ailment in self.storage.health.ailments().values():
-            if ailment.rests:
-                self._reroute_waiting(ailment.engine, ailment.code)
+        for key in self.storage.health.due_for_check():
+            name, server = of_key(key)
+            if self.serves(name) and self._may_visit(key):
+                self._visit(key, name, server)
+
+    def _visit(self, key: str, name: str, server: str | None) -> None:
+        if all(each != key for each in self.pools()(name).keys):
+            # Its list of servers was changed: it is nobody's business any more.
+            self.storage.health.forget_one(key)
+            return
+        try:
+            ask(self.engine(name, server))
+        except EngineError as error:
+            self.storage.health.note_failure(key, code=error.code, reason=error.detail)
+            log.warning("engine still rests", engine=key, reason=error.detail)
+        else:
+            self.storage.health.note_success(key)
+            log.info("engine works again", engine=key)
+
+    def _may_visit(self, key: str) -> bool:
+        """Whether nobody else is there just now."""
+        try:
+            return bool(self.broker.set(f"{VISIT}:{key}", self.worker, nx=True, ex=VISIT_LASTS_S))
+        except redis.RedisError:
+            return True
+
+    def _reroute_from_the_sick(self) -> None:
+        """Let jobs wait for another model where all servers of their engine rest."""
+        resting = self.storage.health.resting()
+        pool_of = self.pools()
+        for engine in sorted({of_key(key)[0] for key in resting}):
+            pool = pool_of(engine)
+            if pool.rests(resting):
+                self._reroute_waiting(engine, resting[pool.keys[0]].code)
 
     def _reroute_waiting(self, engine: str, reason: str) -> None:
         fallbacks = self.aftermath.fallbacks

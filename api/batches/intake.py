@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import orjson
 from marshmallow import ValidationError
 
+from api.auth import current_user
 from api.batches.expanding import MOST_ITEMS
 from api.errors import flattened, parse_json
 from api.inputs import read_inputs
@@ -22,7 +23,13 @@ from api.planning import Planner
 from api.services import Services
 from api.submission import with_files
 from darkroom.domain import BatchItem, ImageRequest, Operation
-from darkroom.errors import InvalidBatch, InvalidRequest, LineProblem, Misconfigured
+from darkroom.errors import (
+    InvalidBatch,
+    InvalidRequest,
+    LineProblem,
+    Misconfigured,
+    ModelNotAllowed,
+)
 from storage.chunks import Draft, unpacked
 
 #: How many problems are listed; all are counted.
@@ -68,7 +75,7 @@ class Intake:
     """Takes the items of one batch in."""
 
     def __init__(self, services: Services, read: LineReader) -> None:
-        self._planner = Planner(services)
+        self._planner = Planner(services, current_user().limits)
         self._services = services
         self._read = read
         self._problems = Problems()
@@ -149,7 +156,7 @@ class Problems:
         except ValidationError as error:
             for param, detail in flattened(error.messages):
                 self._note(LineProblem(line=line, param=param, detail=detail))
-        except Misconfigured as error:
+        except (Misconfigured, ModelNotAllowed) as error:
             self._note(LineProblem(line=line, param="model", detail=error.detail, code=error.code))
         except InvalidBatch:
             raise

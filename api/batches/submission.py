@@ -10,9 +10,10 @@ from flask import g
 
 from api.auth import current_user
 from api.batches.intake import Intake, LineReader
+from api.planning import Planner
 from api.services import Services
-from api.submission import FULL_S, idempotency_key, send_next
-from darkroom.domain import Batch, BatchItem, Job, NewBatch
+from api.submission import FULL_S, idempotency_key, most_queued, owner_of, send_next
+from darkroom.domain import Batch, BatchItem, Job, NewBatch, User
 from darkroom.errors import Conflict, InvalidRequest, LimitReached, Unavailable
 from storage.batches import new_batch_id
 from storage.chunks import Draft
@@ -47,7 +48,7 @@ def submit_batch(
     intake = Intake(services, read)
     with Draft(is_raw=True) as draft, Draft() as finished:
         intake.take(lines, draft)
-        _refuse_full_queue(current_user().id, draft.total, services)
+        _refuse_full_queue(current_user(), draft.total, services)
         new = NewBatch(
             owner_id=current_user().id,
             name=name,
@@ -62,7 +63,8 @@ def submit_batch(
 def retry_batch(batch: Batch, services: Services) -> Batch:
     """Accept what failed or was canceled in a batch once more, as a new batch of the same owner.
 
-    Raises Conflict when nothing did, or the batch goes on; LimitReached.
+    Raises Conflict when nothing did, or the batch goes on; LimitReached; and InvalidRequest or
+    ModelNotAllowed when its owner may not ask for it any more.
     """
     request_hash = hashlib.sha256(f"retry of {batch.id}".encode()).hexdigest()
     earlier = replayed(batch.owner_id, request_hash, services)
@@ -73,12 +75,16 @@ def retry_batch(batch: Batch, services: Services) -> Batch:
         raise Conflict("The batch goes on: wait until it is finished, or cancel it first.")
     if counts.failed + counts.canceled == 0:
         raise Conflict("Nothing in the batch failed or was canceled: there is nothing to retry.")
-    _refuse_full_queue(batch.owner_id, counts.failed + counts.canceled, services)
+    owner = owner_of(batch.owner_id, services)
+    planner = Planner(services, owner.limits)
+    _refuse_full_queue(owner, counts.failed + counts.canceled, services)
     batch_id = new_batch_id()
     with Draft() as draft:
         for job in services.storage.batches.unsuccessful(batch):
+            planner.refuse_repeat(job.engine, job.model, job.request)
             draft.add(_as_item(job, batch_id, services))
         for item in services.storage.batches.never_planted(batch):
+            planner.refuse_repeat(item.engine, item.model, item.request)
             _share(item, batch.id, batch_id, services)
             draft.add(replace(item, deadline=None))
         new = NewBatch(
@@ -124,15 +130,15 @@ def _share(item: BatchItem, holder_id: str, batch_id: str, services: Services) -
         )
 
 
-def _refuse_full_queue(owner_id: str, more: int, services: Services) -> None:
-    most = services.settings.max_queued_per_user
+def _refuse_full_queue(owner: User, more: int, services: Services) -> None:
+    most = most_queued(owner, services)
     if more > most:
         raise InvalidRequest(
             f"The batch has {more:,} items, and one user may have {most:,} waiting: make several of"
             " it.",
             param="items",
         )
-    if not services.storage.batches.has_room_for(owner_id, most=most, more=more):
+    if not services.storage.batches.has_room_for(owner.id, most=most, more=more):
         raise LimitReached(
             f"With these {more:,} items more than {most:,} would wait, which is as many as one user"
             " may have: wait until some are done, or send fewer.",

@@ -17,6 +17,7 @@ from api.openai.batches import batch_list, batch_object, create
 from api.openai.blueprints import OpenAIBlueprint
 from api.openai.ids import BATCH, plain_id
 from api.openai.repeats import answering
+from api.rates import rated
 from api.services import services
 from darkroom.domain import GENERATE_IMAGES, OpenAIBatch
 
@@ -25,6 +26,7 @@ batches = OpenAIBlueprint("openai_batches", __name__, description="OpenAI's dial
 
 @batches.post("/")
 @permitted(GENERATE_IMAGES)
+@rated
 @batches.arguments(NewOpenAIBatchSchema)
 @batches.response(200, BatchObjectSchema)
 @batches.problems(400, 401, 403, 413, 415, 422, 429, 503)

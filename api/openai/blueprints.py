@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.blueprints import REASONS, Blueprint
+from api.documenting import OF_AN_OPENAI_RATE
 from api.openai.reading import OpenAIParser
 from api.openai.schemas import ErrorSchema
 
@@ -14,12 +15,14 @@ class OpenAIBlueprint(Blueprint):
     ARGUMENTS_PARSER = OpenAIParser()
     PROBLEM_SCHEMA = ErrorSchema
     PROBLEM_TYPE = "application/json"
+    RATE = OF_AN_OPENAI_RATE
     REASONS = REASONS | {
         400: "The request is invalid, or was refused.",
         404: "No such model, or no such thing.",
         409: "The job was canceled.",
         415: "The body is of no type that is read here.",
-        429: "The queue is full, or the engine is busy or has no quota left; `code` says which.",
+        429: "The queue is full, calls came too often, or the engine is busy or has no quota left;"
+        " `code` says which.",
         500: "The pictures could not be made.",
         502: "The engine is out of reach, or its answer is of no use.",
         504: "The job goes on: send the same request again to wait on for it.",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from api.auth import current_user
 from api.listing import ALL, list_models
 from api.services import Services
 from darkroom.errors import UnknownModel
@@ -10,13 +11,13 @@ from darkroom.errors import UnknownModel
 
 def listed_models(services: Services) -> tuple[list[dict[str, Any]], list[str]]:
     """All models, and a sentence for each engine that did not say what it offers now."""
-    models, problems = list_models(ALL, services)
+    models, problems = list_models(ALL, services, current_user().limits)
     return [_view(each) for each in models], problems
 
 
 def model_called(name: str, services: Services) -> dict[str, Any]:
     """The model of that id, with its engine before it or without. Raises UnknownModel."""
-    models, _ = list_models(ALL, services)
+    models, _ = list_models(ALL, services, current_user().limits)
     for each in models:
         if each["id"] == name:
             return _view(each)

@@ -38,6 +38,7 @@ from api.openai.schemas import (
     VariationsSchema,
 )
 from api.openai.streaming import draw_and_stream
+from api.rates import rated
 from api.services import services
 from darkroom.domain import GENERATE_IMAGES
 
@@ -49,6 +50,7 @@ deployments = OpenAIBlueprint(
 
 @dialect.post("/images/generations")
 @permitted(GENERATE_IMAGES)
+@rated
 @dialect.arguments(ImagesSchema)
 @dialect.heeds(IDEMPOTENCY_KEY)
 @dialect.response(200, ImagesAnswerSchema, headers=OF_A_JOB)
@@ -65,6 +67,7 @@ def generate(asked: Asked) -> Response:
 
 @dialect.post("/images/edits")
 @permitted(GENERATE_IMAGES)
+@rated
 @dialect.arguments(EditsSchema)
 @dialect.heeds(IDEMPOTENCY_KEY)
 @dialect.response(200, ImagesAnswerSchema, headers=OF_A_JOB)
@@ -78,6 +81,7 @@ def edit(asked: Asked) -> Response:
 
 @dialect.post("/images/variations")
 @permitted(GENERATE_IMAGES)
+@rated
 @dialect.arguments(VariationsSchema)
 @dialect.heeds(IDEMPOTENCY_KEY)
 @dialect.response(200, ImagesAnswerSchema, headers=OF_A_JOB)
@@ -135,6 +139,7 @@ def read_model(model: str) -> dict[str, Any]:
 
 @deployments.post("/<path:deployment>/images/generations")
 @permitted(GENERATE_IMAGES)
+@rated
 @deployments.arguments(DeploymentQuerySchema, location="query")
 @deployments.arguments(ImagesSchema)
 @deployments.heeds(IDEMPOTENCY_KEY)
@@ -148,6 +153,7 @@ def generate_deployed(_: Mapping[str, Any], asked: Asked, deployment: str) -> Re
 
 @deployments.post("/<path:deployment>/images/edits")
 @permitted(GENERATE_IMAGES)
+@rated
 @deployments.arguments(DeploymentQuerySchema, location="query")
 @deployments.arguments(EditsSchema)
 @deployments.heeds(IDEMPOTENCY_KEY)

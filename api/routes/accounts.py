@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from flask import request
+
 from api.account_schemas import (
     ApiKeySchema,
     CreatedApiKeySchema,
@@ -25,10 +27,10 @@ accounts = Blueprint("accounts", __name__, description="Signing in, and one's ow
 @accounts.post("/signin")
 @accounts.arguments(SigninSchema)
 @accounts.response(200, SessionSchema)
-@accounts.problems(400, 401, 413, 415, 503)
+@accounts.problems(400, 401, 413, 415, 429, 503)
 def sign_in(credentials: dict[str, str]) -> dict[str, Any]:
     """Trade e-mail and password for a token."""
-    user = services().storage.users.by_password(credentials["email"], credentials["password"])
+    user = _by_password(credentials["email"], credentials["password"])
     if user is None:
         audit_sign_in(credentials["email"], services())
         raise NotSignedIn("E-mail or password is wrong, or the account is inactive.")
@@ -52,11 +54,14 @@ def sign_out() -> None:
 @accounts.post("/signup")
 @accounts.arguments(SignupSchema)
 @accounts.response(201, SessionSchema)
-@accounts.problems(400, 403, 409, 413, 415, 503)
+@accounts.problems(400, 403, 409, 413, 415, 429, 503)
 def sign_up(new: dict[str, Any]) -> dict[str, Any]:
     """Create an account, where the server allows that."""
     if not services().settings.enable_signup:
         raise Disabled("Signing up is switched off on this server: ask an admin for an account.")
+    sign_ins, address = services().sign_ins, _address()
+    sign_ins.refuse_address(address)
+    sign_ins.failed(address)
     user = services().storage.users.create(
         **new, permissions=services().settings.default_permissions
     )
@@ -77,11 +82,10 @@ def read_profile() -> User:
 @signed_in
 @accounts.arguments(PasswordChangeSchema)
 @accounts.response(204)
-@accounts.problems(400, 401, 413, 415, 503)
+@accounts.problems(400, 401, 413, 415, 429, 503)
 def change_password(change: dict[str, str]) -> None:
     """Change one's own password. All tokens of before end, this one too; API keys stay."""
-    users = services().storage.users
-    if users.by_password(current_user().email, change["password"]) is None:
+    if _by_password(current_user().email, change["password"]) is None:
         audit(
             Action.PASSWORD_CHANGED,
             services(),
@@ -89,7 +93,7 @@ def change_password(change: dict[str, str]) -> None:
             outcome=Outcome.REFUSED,
         )
         raise InvalidRequest("The current password is wrong.", param="password")
-    users.update(current_user().id, password=change["new_password"])
+    services().storage.users.update(current_user().id, password=change["new_password"])
     audit(Action.PASSWORD_CHANGED, services(), target=current_user().id)
 
 
@@ -122,6 +126,23 @@ def delete_key(key_id: str) -> None:
     """Revoke an API key."""
     services().storage.users.delete_key(current_user().id, key_id)
     audit(Action.KEY_REVOKED, services(), target=key_id)
+
+
+def _by_password(email: str, password: str) -> User | None:
+    """The active account with this password. Raises TooManySignIns."""
+    sign_ins, address = services().sign_ins, _address()
+    sign_ins.attempt(email, address)
+    user = services().storage.users.by_password(email, password)
+    if user is None:
+        sign_ins.failed(address)
+    else:
+        sign_ins.succeeded(email)
+    return user
+
+
+def _address() -> str:
+    """Where the caller is; all callers by a unix socket are one."""
+    return request.remote_addr or "local"
 
 
 def _session(user: User) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from api.batches.submission import cancel_batch, retry_batch
 from api.batches.views import batch_url, batch_view, new_batch_view
 from api.blueprints import Blueprint
 from api.documenting import IDEMPOTENCY_KEY, LOCATION
+from api.rates import rated
 from api.services import services
 from darkroom.domain import GENERATE_IMAGES, Batch
 
@@ -38,6 +39,7 @@ LINES_BODY = {
 
 @batches.post("/")
 @permitted(GENERATE_IMAGES)
+@rated
 @batches.doc(requestBody=LINES_BODY)
 @batches.arguments(LinesQuerySchema, location="query")
 @batches.heeds(IDEMPOTENCY_KEY)
@@ -120,6 +122,7 @@ def cancel(batch_id: str) -> dict[str, Any]:
 
 @batches.post("/<batch_id>/retry")
 @permitted(GENERATE_IMAGES)
+@rated
 @batches.heeds(IDEMPOTENCY_KEY)
 @batches.response(201, BatchSchema, headers=LOCATION)
 @batches.problems(400, 401, 403, 404, 409, 422, 429, 503)

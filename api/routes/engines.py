@@ -1,6 +1,7 @@
 """Engines: which there are, and how they are doing."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from api.auth import current_user, signed_in
@@ -9,6 +10,7 @@ from api.schemas import EngineSchema
 from api.services import services
 from darkroom.domain import JobStatus
 from darkroom.errors import Misconfigured
+from darkroom.pools import Pool, health_key
 from engines.registry import Engines
 from storage.health import Ailment
 
@@ -22,15 +24,19 @@ engines = Blueprint("engines", __name__, description="How the engines are doing"
 def list_engines() -> list[dict[str, Any]]:
     """Every engine that has a driver, with its state and how much it has to do."""
     found = services()
-    ailments = found.storage.health.ailments()
+    resting = found.storage.health.resting()
     configured = found.engines()
+    pools = found.pools()
     queued, busy = _loads()
+    staff = found.staff()
     return [
         {
             "name": name,
-            **_state(name, configured, ailments.get(name)),
+            **_state(name, configured, pools.whole(name), resting),
             "queued": queued[name],
             "running": busy[name],
+            "worker_slots": staff.slots(name),
+            "servers": _servers(pools.whole(name), resting),
             "models": len(configured.offers(configured.enabled[name]))
             if name in configured.enabled
             else 0,
@@ -46,12 +52,44 @@ def _loads() -> tuple[Counter[str], Counter[str]]:
     return queued, busy
 
 
-def _state(name: str, configured: Engines, ailment: Ailment | None) -> dict[str, Any]:
+def _state(
+    name: str, configured: Engines, pool: Pool, resting: Mapping[str, Ailment]
+) -> dict[str, Any]:
     try:
         configured.get(name)
     except Misconfigured as error:
         return _view("disabled", detail=error.detail)
-    if ailment is None or not ailment.rests:
+    if not pool.rests(resting):
+        return _view("ready")
+    # The one that may be well first.
+    return _health(
+        min((resting[each] for each in pool.keys), key=lambda each: each.rests_until or 0)
+    )
+
+
+def _servers(pool: Pool, resting: Mapping[str, Ailment]) -> list[dict[str, Any]]:
+    """Each server of an engine that has a list of them; their names may be addresses."""
+    listed = [each for each in pool.places if each.server is not None]
+    if not listed or not current_user().is_admin:
+        return []
+    running = services().storage.outlook.running_by_server(pool.engine)
+    shown = []
+    for each in listed:
+        health = _health(resting.get(health_key(pool.engine, each.server)))
+        del health["enabled"]
+        shown.append(
+            {
+                "name": each.server,
+                **health,
+                "running": running[each.server],
+                "max_in_flight": each.limit,
+            }
+        )
+    return shown
+
+
+def _health(ailment: Ailment | None) -> dict[str, Any]:
+    if ailment is None:
         return _view("ready")
     return _view(
         "resting", rests_until=ailment.rests_until, reason=ailment.code, detail=ailment.reason

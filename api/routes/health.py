@@ -28,8 +28,9 @@ def alive() -> dict[str, str]:
 def ready() -> tuple[dict[str, Any], int]:
     """Whether requests can be served: 200 or 503, with each part's state.
 
-    Workers are counted but not required: a job accepted now runs when one is there. Nor are
-    engines: the jobs of one that rests wait until it is well.
+    A process that was told to stop is not ready. Workers are counted but not required: a job
+    accepted now runs when one is there. Nor are engines: the jobs of one that rests wait until it
+    is well.
     """
     found = services()
     checks = {
@@ -40,6 +41,7 @@ def ready() -> tuple[dict[str, Any], int]:
         "engines": _engines(found),
     }
     is_ready = all(checks[each]["ok"] for each in ("database", "broker", "files"))
+    is_ready = is_ready and not found.leaving.is_set()
     status = "ready" if is_ready else "not ready"
     return {"status": status, "checks": checks}, 200 if is_ready else 503
 
@@ -66,20 +68,36 @@ def _check_broker(found: Services) -> None:
 
 def _workers(found: Services) -> dict[str, Any]:
     try:
-        count = len(bus.living_workers(found.broker))
+        staff = bus.staff(found.broker)
     except redis.RedisError:
         return {"ok": False, "detail": "The broker does not answer."}
+    count = len(staff.hands)
     if count == 0:
         return {"ok": False, "count": 0, "detail": "No worker gives a sign of life."}
+    try:
+        unserved = staff.unserved(found.engines().enabled)
+    except (SettingsError, Unavailable):
+        # Said of the engines below.
+        unserved = []
+    if unserved:
+        return {
+            "ok": False,
+            "count": count,
+            "unserved": unserved,
+            "detail": bus.unserved_in_words(unserved),
+        }
     return {"ok": True, "count": count}
 
 
 def _engines(found: Services) -> dict[str, Any]:
     """The codes of the failures that made enabled engines rest."""
     try:
-        enabled = found.engines().enabled
-        ailments = found.storage.health.ailments()
+        engines = found.engines()
+        ailments = found.storage.health.resting()
     except (SettingsError, Unavailable):
         return {"ok": False, "detail": "The configuration cannot be read at the moment."}
-    resting = {name: each.code for name, each in ailments.items() if name in enabled and each.rests}
+    pools = {name: engines.pool(name) for name in engines.enabled}
+    resting = {
+        name: ailments[pool.keys[0]].code for name, pool in pools.items() if pool.rests(ailments)
+    }
     return {"ok": not resting, "resting": resting}

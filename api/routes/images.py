@@ -7,13 +7,14 @@ from flask import Response
 from werkzeug.datastructures import Headers
 
 from api.answers import preferences, wait_and_answer, warning_headers
-from api.auth import admins_only, permitted, signed_in
+from api.auth import admins_only, current_user, permitted, signed_in
 from api.blueprints import Blueprint
 from api.config_schemas import ConfigSchema, EngineCheckSchema, VerifySchema
 from api.configuring import known_engine, shown_config, update_config
 from api.documenting import IDEMPOTENCY_KEY, LOCATION, OF_A_WAIT, PREFER, WARNING
 from api.listing import list_models
 from api.orders import Order
+from api.rates import rated
 from api.schemas import (
     EditSchema,
     GenerationSchema,
@@ -32,6 +33,7 @@ images = Blueprint("images", __name__, description="Pictures on request")
 
 @images.post("/generations")
 @permitted(GENERATE_IMAGES)
+@rated
 @images.arguments(GenerationSchema)
 @images.heeds(PREFER, IDEMPOTENCY_KEY)
 @images.response(200, ImageLinkSchema(many=True), headers=OF_A_WAIT)
@@ -52,6 +54,7 @@ def generate(order: Order) -> Response:
 
 @images.post("/edit")
 @permitted(GENERATE_IMAGES)
+@rated
 @images.arguments(EditSchema)
 @images.heeds(PREFER, IDEMPOTENCY_KEY)
 @images.response(200, ImageLinkSchema(many=True), headers=OF_A_WAIT)
@@ -81,7 +84,7 @@ def read_models(query: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Headers
     Engines are asked what they offer, unless they were asked within the last half minute. One that
     does not answer is named in a `Warning` header, beside what is known of its models.
     """
-    models, problems = list_models(query.get("engine"), services())
+    models, problems = list_models(query.get("engine"), services(), current_user().limits)
     return models, warning_headers(problems)
 
 
@@ -116,6 +119,7 @@ def verify(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "engine": each.engine,
+            "server": each.server,
             "operations": each.operations,
             "configuration": each.configuration,
             "ok": each.is_usable,

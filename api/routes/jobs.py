@@ -11,6 +11,7 @@ from api.details import job_detail
 from api.documenting import IDEMPOTENCY_KEY, LAST_EVENT_ID, LOCATION, OF_A_WAIT, PREFER
 from api.events import events_of
 from api.previews import preview_of
+from api.rates import rated
 from api.schemas import ImageLinkSchema, JobDetailSchema, JobQuerySchema, JobSchema
 from api.services import services
 from api.submission import submit_again
@@ -92,6 +93,7 @@ def cancel_job(job_id: str) -> dict[str, Any]:
 
 @jobs.post("/<job_id>/retry")
 @permitted(GENERATE_IMAGES)
+@rated
 @jobs.heeds(PREFER, IDEMPOTENCY_KEY)
 @jobs.response(200, ImageLinkSchema(many=True), headers=OF_A_WAIT)
 @jobs.alt_response(

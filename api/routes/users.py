@@ -59,9 +59,7 @@ def read_user(user_id: str) -> User:
 def change_user(changes: dict[str, Any], user_id: str) -> User:
     """Change what is given and keep the rest."""
     changed = tuple(changes)
-    steps_down = changes.get("role", Role.ADMIN) is not Role.ADMIN or not changes.get(
-        "active", True
-    )
+    steps_down = changes.get("role", Role.ADMIN) != Role.ADMIN or not changes.get("active", True)
     if steps_down and user_id == current_user().id:
         raise Conflict("You cannot take your own admin rights away: ask another admin.")
     user = services().storage.users.update(user_id, **changes)

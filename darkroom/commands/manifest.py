@@ -61,19 +61,24 @@ class Manifest:
 
     @property
     def pictures(self) -> int:
-        return sum(len(each["files"]) for each in self._entries.values())
+        return sum(len(each["files"]) for each in self._all())
 
     @property
     def succeeded(self) -> int:
-        return sum(each["status"] == "succeeded" for each in self._entries.values())
+        return sum(each["status"] == "succeeded" for each in self._all())
 
     def unsuccessful(self) -> Counter[str]:
         """How many items failed, by the code of the error; canceled ones as `canceled`."""
         return Counter(
             (each["error"] or {}).get("code", each["status"])
-            for each in self._entries.values()
+            for each in self._all()
             if each["status"] != "succeeded"
         )
+
+    def _all(self) -> list[Mapping[str, Any]]:
+        """What is noted at this moment, while others note more."""
+        with self._lock:
+            return list(self._entries.values())
 
     def _read(self) -> None:
         if not self.path.exists():

@@ -4,6 +4,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -37,11 +38,23 @@ def serve(listener: int | None) -> None:
     type=click.IntRange(min=1),
     help="Jobs to run at once. [default: DARKROOM_WORKER_CONCURRENCY, or 16]",
 )
-def worker(concurrency: int | None) -> None:
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    metavar="NAME",
+    help="Take jobs of this engine; may be repeated. [default: DARKROOM_WORKER_ENGINES, or all]",
+)
+def worker(concurrency: int | None, engines: tuple[str, ...]) -> None:
     """Run one worker alone: it takes jobs from the queue and has them drawn."""
     from worker.celery import run
 
-    run(start(**({} if concurrency is None else {"worker_concurrency": concurrency})))
+    chosen: dict[str, Any] = {}
+    if concurrency is not None:
+        chosen["worker_concurrency"] = concurrency
+    if engines:
+        chosen["worker_engines"] = engines
+    run(start(**chosen))
 
 
 @click.command()

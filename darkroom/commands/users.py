@@ -16,8 +16,11 @@ def user() -> None:
 @click.argument("email")
 @click.option("--name", help="Name to show. [default: the e-mail]")
 @click.option("--admin", is_flag=True, help="May administer everything.")
+@click.option("--role", help="Role whose limits hold for it: see `darkroom role list`.")
 @click.option("--password-stdin", is_flag=True, help="Read a password from standard input.")
-def add_user(email: str, name: str | None, admin: bool, password_stdin: bool) -> None:
+def add_user(
+    email: str, name: str | None, admin: bool, role: str | None, password_stdin: bool
+) -> None:
     """Create an account and print its first API key."""
     from darkroom.accounts import note, open_current
     from darkroom.domain import Action, Role
@@ -25,12 +28,14 @@ def add_user(email: str, name: str | None, admin: bool, password_stdin: bool) ->
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
     if password == "":
         raise click.UsageError("--password-stdin was given, but standard input is empty.")
+    if admin and role is not None:
+        raise click.UsageError("--admin is a role: leave out --role.")
     settings = start()
     with open_current(settings) as storage:
         account = storage.users.create(
             email=email,
             name=name or email,
-            role=Role.ADMIN if admin else Role.USER,
+            role=Role.ADMIN if admin else role or Role.USER,
             permissions=settings.default_permissions,
             password=password,
         )
@@ -50,6 +55,21 @@ def list_users() -> None:
         for each in everyone(users):
             state = "" if each.active else "  (disabled)"
             click.echo(f"{each.email}  {each.role}  {each.name}{state}")
+
+
+@user.command("role")
+@click.argument("email")
+@click.argument("role")
+def give_role(email: str, role: str) -> None:
+    """Give an account a role; its limits hold from the next request on."""
+    from darkroom.accounts import note, open_current, with_email
+    from darkroom.domain import Action
+
+    with open_current(start()) as storage:
+        account = with_email(storage.users, email)
+        account = storage.users.update(account.id, role=role)
+        note(storage, Action.USER_CHANGED, target=account.id, fields=["role"])
+    click.echo(f"{account.email} has the role {account.role}.")
 
 
 @user.command("key")

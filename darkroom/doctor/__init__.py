@@ -37,7 +37,9 @@ def examine(settings: Settings) -> Iterator[Diagnosis]:
         yield database
         yield diagnose("file store", lambda: stores.file_store(storage))
         if settings.redis_url is not None:
-            yield from _broker(settings)
+            yield from _broker(
+                settings, _enabled(storage, settings) if database.grade is Grade.OK else []
+            )
         if database.grade is Grade.OK:
             if settings.is_shared:
                 yield diagnose(
@@ -51,16 +53,26 @@ def examine(settings: Settings) -> Iterator[Diagnosis]:
         storage.close()
 
 
-def _broker(settings: Settings) -> Iterator[Diagnosis]:
+def _broker(settings: Settings, engines: list[str]) -> Iterator[Diagnosis]:
     with bus.connect(settings) as client:
         try:
-            yield from broker(client)
+            yield from broker(client, engines)
             yield clocks.agreement("broker", lambda: bus.now(client), lease_s=settings.lease_s)
         except redis.RedisError:
             # The library's words could quote the URL with its password.
             yield failed(
                 "broker", "It does not answer: check DARKROOM_REDIS_URL and whether it is running."
             )
+
+
+def _enabled(storage: Storage, settings: Settings) -> list[str]:
+    """The engines that jobs can be asked of; none where the configuration cannot be read, which
+    whoever looks at the secret says."""
+    registry = Registry(Catalog.load(settings.model_catalog))
+    try:
+        return list(registry.engines(registry.configure(storage.config.values(), settings)).enabled)
+    except SettingsError:
+        return []
 
 
 def _engines(storage: Storage, settings: Settings) -> Iterator[Diagnosis]:
@@ -72,5 +84,6 @@ def _engines(storage: Storage, settings: Settings) -> Iterator[Diagnosis]:
         return
     config = registry.configure(values, settings)
     for each in check_engines(registry, config):
-        part = f"engine {each.engine} ({', '.join(each.operations)})"
+        name = each.engine if each.server is None else f"{each.engine}, server {each.server}"
+        part = f"engine {name} ({', '.join(each.operations)})"
         yield (well if each.is_usable else failed)(part, each.detail)

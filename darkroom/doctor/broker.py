@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import redis
@@ -14,12 +14,13 @@ from darkroom.doctor.diagnosis import Diagnosis, doubtful, failed, well
 OLDEST = (6, 2)
 
 
-def broker(client: "redis.Redis") -> Iterator[Diagnosis]:
-    """Whether it is set up for a queue, and who works. Raises redis.RedisError."""
+def broker(client: "redis.Redis", engines: Collection[str]) -> Iterator[Diagnosis]:
+    """Whether it is set up for a queue, and who works, for these engines too. Raises
+    redis.RedisError."""
     begun = time.perf_counter()
     client.ping()
     yield _set_up(client, (time.perf_counter() - begun) * 1000)
-    yield _workers(client)
+    yield _workers(bus.staff(client), engines)
 
 
 def _set_up(client: "redis.Redis", took_ms: float) -> Diagnosis:
@@ -44,11 +45,13 @@ def _set_up(client: "redis.Redis", took_ms: float) -> Diagnosis:
     return well("broker", f"Version {version} answers in {took_ms:.1f} ms and evicts nothing.")
 
 
-def _workers(client: "redis.Redis") -> Diagnosis:
-    count = len(bus.living_workers(client))
-    if not count:
+def _workers(staff: bus.Staff, engines: Collection[str]) -> Diagnosis:
+    if not staff.hands:
         return doubtful(
             "workers",
             "None gives a sign of life; jobs wait. Start one with `darkroom worker`.",
         )
-    return well("workers", f"{count} with room for {bus.slots(client)} jobs at once.")
+    if unserved := staff.unserved(engines):
+        return doubtful("workers", bus.unserved_in_words(unserved))
+    slots = sum(each.slots for each in staff.hands)
+    return well("workers", f"{len(staff.hands)} with room for {slots} jobs at once.")

@@ -24,7 +24,7 @@ from engines.catalog import Catalog
 from engines.registry import Registry
 from storage import Storage, open_storage
 from storage.backlog import Next
-from tests.backends.schema import prepare
+from tests.backends.choice import places, prepare
 from worker.aftermath import Aftermath
 from worker.fallback import Fallbacks
 from worker.generation import Studio, run_job
@@ -72,6 +72,7 @@ class InlineQueue:
                         models={},
                         engines=partial(registry.engines, config),
                         health=self.storage.health,
+                        limits=self.storage.users.limits_of,
                     ),
                     driver=registry.driver,
                 ),
@@ -107,6 +108,9 @@ class Caller:
     def post(self, path: str, **kwargs: Any) -> Answer:
         return self._call("POST", path, **kwargs)
 
+    def put(self, path: str, **kwargs: Any) -> Answer:
+        return self._call("PUT", path, **kwargs)
+
     def patch(self, path: str, **kwargs: Any) -> Answer:
         return self._call("PATCH", path, **kwargs)
 
@@ -137,7 +141,7 @@ class Caller:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data", wait_s=2, redis_url="redis://unused")
+    return Settings(data_dir=tmp_path / "data", wait_s=2, redis_url="redis://unused", **places())
 
 
 @pytest.fixture
@@ -205,7 +209,7 @@ def sign_in(app: Flask, storage: Storage) -> Callable[..., Caller]:
 
     def make(
         email: str,
-        role: Role = Role.USER,
+        role: str = Role.USER,
         permissions: tuple[str, ...] = (GENERATE_IMAGES,),
         password: str | None = None,
     ) -> Caller:

@@ -3,6 +3,7 @@
 import pytest
 
 from darkroom.configuration import FIELDS
+from darkroom.pools import read_servers
 from darkroom.secrets import SecretBox
 from storage import Storage
 from tests.api.conftest import Caller
@@ -107,3 +108,53 @@ def test_verify_knows_which_engines_there_are(admin: Caller) -> None:
 @pytest.mark.parametrize("body", [[1], ["engines"], 5, "abc", True])
 def test_a_body_that_is_no_object_is_refused(admin: Caller, body: object) -> None:
     assert admin.post(UPDATE, json=body).status_code == 400
+
+
+POOL = [
+    {"name": "first", "api_key": KEY},
+    {"base_url": "http://gpu-2:8188", "api_key": "sk-proj-second-4567", "max_in_flight": 2},
+]
+
+
+def test_keys_of_servers_are_masked_and_their_masks_keep_them(
+    admin: Caller, storage: Storage
+) -> None:
+    shown = admin.post(UPDATE, json={"COMFYUI_SERVERS": POOL}).json["COMFYUI_SERVERS"]
+    turned = [shown[1], {**shown[0], "max_in_flight": 3}]
+
+    again = admin.post(UPDATE, json={"COMFYUI_SERVERS": turned}).json["COMFYUI_SERVERS"]
+
+    assert [each["api_key"] for each in shown] == ["********cdef", "********4567"]
+    assert [each["name"] for each in again] == ["gpu-2-8188", "first"]
+    kept = {
+        each.name: (each.api_key, each.max_in_flight)
+        for each in read_servers(storage.config.values()["COMFYUI_SERVERS"])
+    }
+    assert kept == {"first": (KEY, 3), "gpu-2-8188": ("sk-proj-second-4567", 2)}
+
+
+@pytest.mark.parametrize(
+    ("servers", "words"),
+    [
+        ([{"name": "a"}, {"name": "a"}], "two servers are called 'a'"),
+        ([{"name": "new", "api_key": "********cdef"}], "send the key itself"),
+        ([{"name": "a b"}], "letters, digits"),
+        ([{"address": "http://gpu"}], "address"),
+    ],
+)
+def test_servers_that_cannot_be_kept_are_refused(
+    admin: Caller, servers: list[dict[str, str]], words: str
+) -> None:
+    answer = admin.post(UPDATE, json={"COMFYUI_SERVERS": servers})
+
+    assert answer.status_code == 400
+    assert words in answer.text
+
+
+def test_servers_are_stored_encrypted(admin: Caller, storage: Storage) -> None:
+    admin.post(UPDATE, json={"COMFYUI_SERVERS": POOL})
+
+    with storage.database.reading() as connection:
+        stored = str(connection.exec_driver_sql("SELECT value FROM config").all())
+    assert KEY not in stored
+    assert "gpu-2" not in stored

@@ -133,7 +133,7 @@ class TestMetrics:
         self, resting: None, admin: Caller, broker: "redis.Redis"
     ) -> None:
         for name in ("one", "two"):
-            bus.give_sign_of_life(broker, name, slots=16, lasts_s=60)
+            bus.give_sign_of_life(broker, bus.Hand(name=name, slots=16), lasts_s=60)
 
         read = metrics(admin)
 
@@ -155,3 +155,31 @@ class TestMetrics:
     def test_metrics_are_for_admins(self, anna: Caller) -> None:
         assert anna.get("/metrics").status_code == 403
         assert anna.nobody.get("/metrics").status_code == 401
+
+
+def test_admins_see_each_server_and_the_engine_rests_when_all_do(
+    admin: Caller, anna: Caller, storage: Storage
+) -> None:
+    servers = [{"name": each, "base_url": f"http://{each}:8188"} for each in ("a", "b")]
+    admin.post(UPDATE, json={"COMFYUI_SERVERS": servers})
+
+    def rest(server: str) -> None:
+        storage.health.note_failure(
+            f"comfyui/{server}", code="engine_unreachable", reason="Away.", rest_s=60
+        )
+
+    rest("a")
+    found = admin.get("/api/v1/engines/").json
+    [comfyui] = [each for each in found if each["name"] == "comfyui"]
+    assert comfyui["state"] == "ready"
+    assert [(each["name"], each["state"]) for each in comfyui["servers"]] == [
+        ("a", "resting"),
+        ("b", "ready"),
+    ]
+    # Their names may be addresses.
+    assert engine(anna, "comfyui")["servers"] == []
+    assert metrics(admin)["darkroom_server_resting", "comfyui", "a"] == 1
+
+    rest("b")
+    assert engine(anna, "comfyui")["state"] == "resting"
+    assert engine(anna, "comfyui")["reason"] == "engine_unreachable"

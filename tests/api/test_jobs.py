@@ -118,7 +118,7 @@ class TestDetails:
     def test_without_a_finished_job_of_the_model_nothing_is_guessed(
         self, held: None, anna: Caller, broker: "redis.Redis"
     ) -> None:
-        bus.give_sign_of_life(broker, WORKER, slots=1, lasts_s=60)
+        bus.give_sign_of_life(broker, bus.Hand(name=WORKER, slots=1), lasts_s=60)
 
         job = anna.get(ask(anna)).json
 
@@ -129,7 +129,7 @@ class TestDetails:
     ) -> None:
         anna.generate()
         queue.is_held = True
-        bus.give_sign_of_life(broker, WORKER, slots=1, lasts_s=60)
+        bus.give_sign_of_life(broker, bus.Hand(name=WORKER, slots=1), lasts_s=60)
 
         first, second = ask(anna), ask(anna)
 

@@ -1,6 +1,7 @@
 """OpenAI's dialect: failures in its envelope, and whether the SDK is to try again."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,10 +16,8 @@ from tests.api.conftest import Answer, Caller, InlineQueue
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return Settings(
-        data_dir=settings.data_dir,
-        wait_s=2,
-        redis_url="redis://unused",
+    return replace(
+        settings,
         builtin_script=True,
         max_body_mb=1,
         max_queued_per_user=1,

@@ -1,6 +1,7 @@
 """OpenAI's dialect: calls that its SDK sends again, without an idempotency key."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tests.api.conftest import Answer, Caller, InlineQueue
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return Settings(data_dir=settings.data_dir, wait_s=0.05, redis_url="redis://unused")
+    return replace(settings, wait_s=0.05)
 
 
 def ask(caller: Caller, *, attempt: int = 0, **body: Any) -> Answer:

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -19,9 +20,7 @@ REQUIRED = {"type", "b64_json", "created_at", "size", "quality", "background", "
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return Settings(
-        data_dir=settings.data_dir, wait_s=2, redis_url="redis://unused", builtin_script=True
-    )
+    return replace(settings, builtin_script=True)
 
 
 def stream(caller: Caller, **body: Any) -> Answer:

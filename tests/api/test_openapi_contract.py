@@ -24,11 +24,12 @@ from schemathesis.engine.recorder import RecordedScenario
 from sqlalchemy import delete, update
 
 from api.services import EXTENSION
-from darkroom.domain import Role
+from darkroom.domain import NO_LIMITS, NamedRole, Role
 from darkroom.settings import Settings
 from storage import Storage
 from storage.tables import revoked_tokens, users
 from tests.api.conftest import Caller, InlineQueue
+from tests.backends.choice import places
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -45,6 +46,8 @@ HITS: dict[str, list[str]] = {
     "body.size": ["auto", "64x64", "96x64"],
     "body.items[*].prompt": ["a lighthouse"],
     "body.password": [PASSWORD],
+    "path.name": ["guest"],
+    "body.role": ["admin"],
 }
 SHARE = 0.6
 
@@ -78,6 +81,10 @@ def settings(tmp_path: Path) -> Settings:
         wait_s=2,
         max_count=2,
         enable_signup=True,
+        requests_per_minute=100_000,
+        sign_ins_per_account=100_000,
+        sign_ins_per_address=100_000,
+        **places(),
     )
 
 
@@ -197,6 +204,7 @@ def _read_to_the_end(app: Flask) -> Any:
 @pytest.fixture
 def ask(app: Flask, storage: Storage, queue: InlineQueue) -> Callable[..., Answers]:
     """Ask everything, of a service that has something to show."""
+    storage.roles.put(NamedRole(name="guest", limits=NO_LIMITS))
     storage.config.update({"IMAGE_SIZE": "64x64", "IMAGE_EDIT_SIZE": "64x64"})
     configured = storage.config.values()
 
@@ -244,6 +252,10 @@ def ask(app: Flask, storage: Storage, queue: InlineQueue) -> Callable[..., Answe
         with storage.database.writing() as connection:
             connection.execute(update(users).values(token_epoch=0))
             connection.execute(delete(revoked_tokens))
+        storage.roles.put(NamedRole(name="guest", limits=NO_LIMITS))
+        storage.roles.put(NamedRole(name=Role.USER, limits=NO_LIMITS))
+        for user in storage.users.list():
+            storage.users.update(user.id, own_limits=NO_LIMITS)
         # A batch that is followed must end, which takes a worker.
         for batch_id in storage.batches.unplanted():
             while storage.batches.plant(batch_id):

@@ -14,7 +14,10 @@ import psycopg
 ACCOUNT = "postgres"
 
 #: The data is thrown away anyway. A commit still outlives the server, but not the machine.
-OPTIONS = "-c fsync=off -c full_page_writes=off -c listen_addresses=''"
+OPTIONS = (
+    "-c fsync=off -c full_page_writes=off -c listen_addresses='' -c max_connections=500"
+    " -c autovacuum=off -c wal_level=minimal -c max_wal_senders=0"
+)
 
 
 def programs() -> Path | None:
@@ -35,7 +38,6 @@ class PostgreSQL:
 
     def __init__(self, programs: Path) -> None:
         self._programs = programs
-        self._count = 0
 
     def __enter__(self) -> Self:
         # Not in pytest's own folder: a socket's path must be short, and the account reach it.
@@ -66,15 +68,13 @@ class PostgreSQL:
         """Stop it as a crash would; what was committed stays."""
         self._run("pg_ctl", "--wait", "--mode=immediate", "stop")
 
-    def new_database(self) -> str:
+    def new_database(self, name: str) -> str:
         """Make an empty database; returns its URL."""
-        self._count += 1
-        name = f"darkroom_{self._count}"
-        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}".encode())
-        return self._url(name)
+        return self.url(name)
 
-    def _url(self, database: str) -> str:
+    def url(self, database: str) -> str:
         return f"postgresql://darkroom@/{database}?host={self._folder}"
 
     def _run(self, program: str, *arguments: str) -> None:

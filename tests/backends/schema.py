@@ -8,7 +8,14 @@ from storage.database import Database
 from storage.migrations import upgrade
 
 
-def prepare(database: Database) -> None:
+def upgrade_once(url: str) -> None:
+    """Run every migration, and leave no connection."""
+    database = Database(url)
+    upgrade(database)
+    database.close()
+
+
+def copy_sqlite(database: Database) -> None:
     """Give a database that nobody has used yet the newest schema."""
     path = database.engine.url.database
     assert path is not None
@@ -20,7 +27,5 @@ def _sqlite() -> bytes:
     """The file of a database that was upgraded and not used."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "darkroom.db"
-        database = Database(f"sqlite:///{path}")
-        upgrade(database)
-        database.close()
+        upgrade_once(f"sqlite:///{path}")
         return path.read_bytes()

@@ -51,6 +51,11 @@ def memory_mib(pid: int) -> dict[str, float]:
     return dict(held)
 
 
+def largest_mib(pid: int) -> float:
+    """Memory of the largest process of a tree, in MiB (PSS)."""
+    return max(_pss_mib(each) for each in tree(pid))
+
+
 def since(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """What was added in between, by part."""
     return {part: value - before.get(part, 0.0) for part, value in after.items()}

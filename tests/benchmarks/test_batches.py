@@ -13,7 +13,7 @@ from tests.end_to_end.cluster import Cluster
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
 
-SIZES = (5_000, 50_000)
+SIZES = (2_000, 20_000)
 
 BYTES_PER_MIB = 1024 * 1024
 

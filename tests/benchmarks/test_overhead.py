@@ -1,58 +1,38 @@
 """What the service adds to a picture, against calling the engine and writing the file oneself."""
 
-import base64
-import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.benchmarks.callers import Connection, each_of
-from tests.benchmarks.drawing_server import Server, drawing_server
+from tests.benchmarks.drawing_server import drawing_server
+from tests.benchmarks.loads import CALLERS, PICTURES, WARM_UP, Ways, service_before
 from tests.benchmarks.processes import cpu_s, memory_mib, since
 from tests.benchmarks.report import Report
-from tests.end_to_end.service import Service
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(300)]
 
-CALLERS = 32
-WARM_UP = 64
-#: Pictures of one round, and rounds of each way, one beside the other.
-PICTURES = 256
+#: Rounds of each way, one beside the other.
 ROUNDS = 3
 SINGLE = 40
-
-ORDER = {"prompt": "a lighthouse at dusk, oil painting", "size": "1024x1024"}
-
-
-@contextmanager
-def service_before(engine: Server, folder: Path, **settings: object) -> Iterator[Service]:
-    """An embedded stack whose default engine is the drawing server."""
-    with Service(
-        folder,
-        log_level="warning",
-        images_openai_api_base_url=f"{engine.origin}/v1",
-        image_generation_engine="openai",
-        image_generation_model="gpt-image-1",
-        **settings,
-    ) as service:
-        yield service
 
 
 def test_many_callers(tmp_path: Path, report: Report) -> None:
     """Pictures per second with 32 callers, and the CPU time of all processes for each."""
     with drawing_server() as engine, service_before(engine, tmp_path / "data") as service:
         ways = Ways(engine, service, tmp_path)
+        idle = memory_mib(service.pid)
         each_of(CALLERS, WARM_UP, service.url, ways.served)
-        direct, served, cpu = [], [], []
+        direct, served, cpu, engine_cpu = [], [], [], []
         for _ in range(ROUNDS):
             direct.append(PICTURES / each_of(CALLERS, PICTURES, engine.origin, ways.direct)[0])
-            before = cpu_s(service.pid)
+            before, engine_before = cpu_s(service.pid), cpu_s(engine.pid)
             served.append(PICTURES / each_of(CALLERS, PICTURES, service.url, ways.served)[0])
             cpu.append(since(before, cpu_s(service.pid)))
+            engine_cpu.append(sum(since(engine_before, cpu_s(engine.pid)).values()))
         memory = memory_mib(service.pid)
     per_part = {
         part: statistics.median(1000 * each[part] / PICTURES for each in cpu) for part in cpu[0]
@@ -67,12 +47,16 @@ def test_many_callers(tmp_path: Path, report: Report) -> None:
             "ratio": whole / base,
             "cpu_ms_per_picture": sum(per_part.values()),
             "cpu_ms_by_part": per_part,
+            "engine_cpu_ms_per_picture": 1000 * statistics.median(engine_cpu) / PICTURES,
             "memory_mib": sum(memory.values()),
             "memory_mib_by_part": memory,
+            "idle_memory_mib": sum(idle.values()),
+            "idle_memory_mib_by_part": idle,
         },
         f"{CALLERS} callers: {whole:.0f} pictures/s, directly {base:.0f}/s: {whole / base:.2f}x",
         f"CPU {sum(per_part.values()):.1f} ms per picture: {_listed(per_part, 'ms')}",
-        f"memory {sum(memory.values()):.0f} MiB: {_listed(memory, 'MiB')}",
+        f"memory idle {sum(idle.values()):.0f} MiB: {_listed(idle, 'MiB')}",
+        f"memory loaded {sum(memory.values()):.0f} MiB: {_listed(memory, 'MiB')}",
     )
 
 
@@ -94,26 +78,6 @@ def test_one_caller(tmp_path: Path, report: Report) -> None:
         {"direct_ms": base, "served_ms": whole, "added_ms": whole - base, "ratio": whole / base},
         f"{whole:.0f} ms, directly {base:.0f} ms: {whole - base:.0f} ms more, {whole / base:.2f}x",
     )
-
-
-class Ways:
-    """The two ways to a picture in a file."""
-
-    def __init__(self, engine: Server, service: Service, folder: Path) -> None:
-        self._folder = folder
-        self._headers = {"Authorization": f"Bearer {service.key}"}
-
-    def direct(self, connection: Connection, number: int) -> None:
-        order = {**ORDER, "model": "gpt-image-1"}
-        status, content = connection.call("POST", "/v1/images/generations", order)
-        assert status == 200
-        picture = base64.b64decode(json.loads(content)["data"][0]["b64_json"])
-        (self._folder / f"{number}.png").write_bytes(picture)
-
-    def served(self, connection: Connection, number: int) -> None:
-        status, content = connection.call("POST", "/api/images/generations", ORDER, self._headers)
-        assert status == 200, content
-        assert json.loads(content)[0]["url"]
 
 
 def _timed(way: Callable[[Connection, int], None], connection: Connection, number: int) -> float:

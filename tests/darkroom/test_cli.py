@@ -192,6 +192,23 @@ def _run(*words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def test_a_role_is_made_given_and_listed() -> None:
+    _type("migrate")
+    _type(
+        "role", "set", "guest", "--max-size", "512x768", "--max-count", "2", "--model", "builtin/*"
+    )
+    _type("user", "add", "bo@example.org", "--role", "guest")
+    _type("user", "add", "al@example.org")
+    _type("user", "role", "al@example.org", "guest")
+
+    assert _type("role", "list").stdout.splitlines() == [
+        "admin: no limits",
+        "user: no limits",
+        "guest: max_size 512x768, max_count 2, models builtin/*",
+    ]
+    assert _type("user", "list").stdout.count("  guest  ") == 2
+
+
 class TestSecurity:
     OLD, NEW = "o" * 40, "n" * 40
 

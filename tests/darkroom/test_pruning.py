@@ -15,7 +15,7 @@ from darkroom.settings import Settings
 from storage import Storage, open_storage
 from storage.files import Files
 from storage.retention import DAY_S, MIB
-from tests.backends.schema import prepare
+from tests.backends.choice import prepare
 
 Keep = Callable[..., StoredImage]
 

@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 import requests
 
+from storage.files import Files
+from tests.backends import choice
+
 T = TypeVar("T")
 
 #: How long a condition is waited for, in seconds. Generous: it only costs when a test fails.
@@ -32,6 +35,8 @@ class Caller:
         self.url = ""
         #: The admin's key; only the first start prints one.
         self.key = ""
+        #: Settings that say where it keeps everything; empty for the usual places.
+        self.places = choice.places()
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
         """A call as the admin, or whoever the headers say."""
@@ -65,6 +70,10 @@ class Caller:
             f"job {job_id} is finished",
         )
 
-    def stored_files(self) -> list[Path]:
-        """Every file in the store: pictures, and what should not be there."""
-        return [each for each in (self.folder / "files").rglob("*") if each.is_file()]
+    def stored_files(self) -> list[str]:
+        """The name of every file in the store: pictures, and what should not be there."""
+        if choice.IS_SHARED:
+            keys = Files(self.places["storage_url"]).keys()
+            return [each.rpartition("/")[2] for each in keys]
+        # Drafts too, which a store does not list.
+        return [each.name for each in (self.folder / "files").rglob("*") if each.is_file()]

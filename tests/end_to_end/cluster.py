@@ -12,21 +12,20 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import requests
 
-from darkroom.broker import find_server
 from darkroom.domain import Attempt, Job
 from darkroom.settings import Settings
 from engines.ledger import Ledger, Run
 from storage import Storage, open_storage
+from tests.backends import choice
 from tests.backends.ports import free_port
 from tests.end_to_end.caller import PATIENCE_S, Caller, until
-
-SECRET = "the secret of the tests, 32 chars"
 
 
 class Part:
@@ -90,6 +89,13 @@ class Part:
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
     def exit_code(self) -> int:
         """Its exit code, once it has ended."""
         assert self._process is not None
@@ -99,7 +105,8 @@ class Part:
 class Cluster(Caller):
     """Broker, API and `workers` workers on one data folder. Settings go in by keyword.
 
-    Inside the `with` block everything runs; at its end every process is killed.
+    Of several APIs the first is called, unless a test sets another `url`, such as a proxy's. Inside
+    the `with` block everything runs; at its end every process is killed.
     """
 
     def __init__(
@@ -107,54 +114,67 @@ class Cluster(Caller):
         folder: Path,
         *,
         workers: int = 1,
+        apis: int = 1,
         broker_options: Sequence[str] = (),
         **settings: object,
     ) -> None:
         super().__init__(folder)
-        api_port, broker_port = free_port(), free_port()
+        self.api_ports = [free_port() for _ in range(apis)]
+        api_port, broker_port = self.api_ports[0], free_port()
         self.url = f"http://127.0.0.1:{api_port}"
         self.redis_url = redis_url = f"redis://127.0.0.1:{broker_port}/0"
         self.ledger = Ledger(folder / "ledger")
-        environment = {
+        environment: dict[str, Any] = {
             "data_dir": folder / "data",
             "port": api_port,
             "redis_url": redis_url,
             "storage_url": (folder / "files").as_uri(),
-            "secret_key": SECRET,
+            "secret_key": choice.SECRET,
             "builtin_ledger": folder / "ledger",
             "log_level": "warning",
-        } | settings
-        self._environment = os.environ | {
+            **self.places,
+            **settings,
+        }
+        #: What every part runs with.
+        self.environment = os.environ | {
             f"DARKROOM_{name.upper()}": str(value) for name, value in environment.items()
         }
-        self._settings = Settings(
+        self.settings = Settings(
             data_dir=folder / "data",
             redis_url=redis_url,
             storage_url=str(environment["storage_url"]),
-            secret_key=SECRET,
-            database_url=str(settings["database_url"]) if "database_url" in settings else None,
+            secret_key=choice.SECRET,
+            database_url=environment.get("database_url"),
         )
-        self.broker = self._part(
+        self.broker = self.part(
             "broker",
             [
-                find_server().path,
+                choice.redis_program(),
                 *("--port", str(broker_port), "--bind", "127.0.0.1", "--save", ""),
                 *("--appendonly", "no", "--dir", str(folder), *broker_options),
             ],
             lambda _: _accepts(broker_port),
         )
-        self.api = self._part("api", _darkroom("serve"), lambda _: self._answers())
-        self.workers = [
-            self._part(f"worker-{number}", _darkroom("worker"), _says_ready)
-            for number in range(1, workers + 1)
+        self.apis = [
+            self.part(
+                "api" if port == api_port else f"api-{port}",
+                _darkroom("serve"),
+                partial(_answers, f"http://127.0.0.1:{port}"),
+                DARKROOM_PORT=str(port),
+            )
+            for port in self.api_ports
         ]
+        self.api = self.apis[0]
+        self.workers: list[Part] = []
+        for _ in range(workers):
+            self.add_worker()
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             prepared = subprocess.run(
                 _darkroom("migrate"),
-                env=self._environment,
+                env=self.environment,
                 capture_output=True,
                 text=True,
                 timeout=PATIENCE_S,
@@ -162,11 +182,11 @@ class Cluster(Caller):
             )
             self.key = prepared.stdout.strip()
             #: The same database and files that the parts use.
-            self.storage: Storage = open_storage(self._settings)
+            self.storage: Storage = open_storage(self.settings)
             self.broker.start()
-            for part in (self.api, *self.workers):
+            for part in (*self.apis, *self.workers):
                 part.start(wait=False)
-            for part in (self.api, *self.workers):
+            for part in (*self.apis, *self.workers):
                 part.await_ready()
         except BaseException:
             self._end()
@@ -184,6 +204,16 @@ class Cluster(Caller):
         if error is not None:
             for log in sorted(self.folder.glob("*.log")):
                 print(f"--- {log.name}\n{log.read_text()[-6000:]}")
+
+    def add_worker(self, *options: str, is_celerys: bool = False) -> Part:
+        """One more worker, with these options of `darkroom worker` or of Celery's own; start it."""
+        command = _darkroom("worker")
+        if is_celerys:
+            command = [sys.executable, "-P", "-m", "celery", "-A", "worker", "worker"]
+        name = f"worker-{len(self.workers) + 1}"
+        part = self.part(name, [*command, *options], _says_ready)
+        self.workers.append(part)
+        return part
 
     def add_user(self, name: str) -> tuple[str, dict[str, str]]:
         """Another user's id, and the headers to call as that user."""
@@ -229,6 +259,14 @@ class Cluster(Caller):
     def calls_by_job(self) -> Counter[str]:
         return Counter(run.job_id for run in self.ledger.runs())
 
+    def part(
+        self, name: str, command: Sequence[str], is_ready: Callable[[Part], bool], **variables: str
+    ) -> Part:
+        """Another process beside it, with the same settings; a `with` block starts and ends it."""
+        log = self.folder / f"{name}.log"
+        environment = self.environment | variables
+        return Part(command, environment=environment, log=log, is_ready=is_ready)
+
     def _holder(self, job_id: str, attempt: int) -> Part | None:
         tries = self.attempts(job_id)
         if len(tries) < attempt or self.storage.jobs.get(job_id).attempt != attempt:
@@ -237,24 +275,21 @@ class Cluster(Caller):
         return next(each for each in self.workers if each.pid == pid)
 
     def _is_clean(self) -> bool:
-        return sorted(each.name for each in self.stored_files()) == self._expected_files()
+        return sorted(self.stored_files()) == self._expected_files()
 
     def _expected_files(self) -> list[str]:
         return sorted({each.file_key for each in self.storage.images.list(limit=10_000)})
 
-    def _part(self, name: str, command: Sequence[str], is_ready: Callable[[Part], bool]) -> Part:
-        log = self.folder / f"{name}.log"
-        return Part(command, environment=self._environment, log=log, is_ready=is_ready)
-
-    def _answers(self) -> bool:
-        try:
-            return requests.get(f"{self.url}/health", timeout=5).ok
-        except requests.ConnectionError:
-            return False
-
     def _end(self) -> None:
-        for part in (*self.workers, self.api, self.broker):
+        for part in (*self.workers, *self.apis, self.broker):
             part.kill()
+
+
+def _answers(url: str, _: Part) -> bool:
+    try:
+        return requests.get(f"{url}/health", timeout=5).ok
+    except requests.ConnectionError:
+        return False
 
 
 def _darkroom(command: str) -> list[str]:

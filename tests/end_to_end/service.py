@@ -21,7 +21,10 @@ class Service(Caller):
             **os.environ,
             "DARKROOM_DATA_DIR": str(folder),
             "DARKROOM_PORT": "0",
-            **{f"DARKROOM_{name.upper()}": str(value) for name, value in settings.items()},
+            **{
+                f"DARKROOM_{name.upper()}": str(value)
+                for name, value in (self.places | settings).items()
+            },
         }
         self._output: list[str] = []
         self._ready = threading.Event()

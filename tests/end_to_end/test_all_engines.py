@@ -1,12 +1,12 @@
 """Every engine through the public API: pictures made and changed, sizes, seeds, secrets."""
 
-import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from PIL import Image
+from sqlalchemy import text
 
 from tests.end_to_end.cluster import Cluster
 from tests.end_to_end.engine_servers import (
@@ -145,13 +145,12 @@ def test_what_engines_let_slip_is_seen_nowhere(cluster: Cluster, servers: Server
     assert {each["status"] for each in jobs} == {"failed"}
     pages = ["/api/v1/engines/", "/metrics", "/ready", "/api/images/config", "/api/v1/jobs"]
     answers += [cluster.call("GET", each) for each in pages]
-    database = sqlite3.connect(cluster.folder / "data" / "darkroom.db")
-    rows = "\n".join(
-        str(row)
-        for table in ("jobs", "attempts", "engine_health")
-        for row in database.execute(f"SELECT * FROM {table}")  # noqa: S608 - our own names
-    )
-    database.close()
+    with cluster.storage.database.reading() as connection:
+        rows = "\n".join(
+            str(row)
+            for table in ("jobs", "attempts", "engine_health")
+            for row in connection.execute(text(f"SELECT * FROM {table}"))  # noqa: S608 - ours
+        )
     logs = "\n".join(each.read_text() for each in cluster.folder.glob("*.log"))
     seen = "\n".join([str(jobs), rows, logs, *(each.text for each in answers)])
     for slip in (*servers.secrets, "/srv/", "main.py", "Traceback"):

@@ -1,6 +1,5 @@
 """A database that is away for ten seconds costs no accepted job, and repeats none."""
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,8 @@ import pytest
 import requests
 
 from darkroom.domain import JobStatus
-from tests.backends.postgresql import PostgreSQL, programs
+from tests.backends.choice import only_embedded, only_shared, required_postgresql
+from tests.backends.postgresql import PostgreSQL
 from tests.end_to_end.caller import until
 from tests.end_to_end.cluster import Cluster
 
@@ -40,6 +40,7 @@ def _stopped(server: PostgreSQL) -> Iterator[None]:
     server.start()
 
 
+@only_embedded
 @pytest.mark.timeout(150)
 def test_a_locked_sqlite_is_waited_for_or_said_clearly(tmp_path: Path) -> None:
     # Several, so that some of them look at the leases for the first time after these ran out.
@@ -56,28 +57,21 @@ def test_a_locked_sqlite_is_waited_for_or_said_clearly(tmp_path: Path) -> None:
         _assert_nothing_is_lost_or_repeated(cluster, answers)
 
 
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[PostgreSQL]:
-    found = programs()
-    if found is None:
-        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        give_up("There is no PostgreSQL server on this machine: install `postgresql`.")
-    with PostgreSQL(found) as server:
-        yield server
-
-
+@only_shared
 @pytest.mark.timeout(150)
-def test_a_postgresql_that_restarts_is_waited_for_or_said_clearly(
-    tmp_path: Path, postgresql: PostgreSQL
-) -> None:
-    with Cluster(
-        tmp_path,
-        workers=2,
-        database_url=postgresql.new_database(),
-        worker_concurrency=4,
-        builtin_latency_s=0.5,
-        lease_s=LEASE_S,
-    ) as cluster:
+def test_a_postgresql_that_restarts_is_waited_for_or_said_clearly(tmp_path: Path) -> None:
+    # One of its own: all other tests share theirs.
+    with (
+        PostgreSQL(required_postgresql()) as postgresql,
+        Cluster(
+            tmp_path,
+            workers=2,
+            database_url=postgresql.new_database("darkroom"),
+            worker_concurrency=4,
+            builtin_latency_s=0.5,
+            lease_s=LEASE_S,
+        ) as cluster,
+    ):
         with _load(cluster) as answers, _stopped(postgresql):
             Event().wait(AWAY_S)
 

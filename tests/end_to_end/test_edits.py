@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
@@ -98,6 +97,6 @@ def test_afterwards_only_results_are_kept(service: Service) -> None:
     }
 
     def are_gone() -> bool:
-        return {Path(each).name for each in service.stored_files()} == results
+        return set(service.stored_files()) == results
 
     until(are_gone, "only results are in the store")

@@ -13,10 +13,15 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
+from tests.backends.choice import only_embedded
 from tests.end_to_end.caller import PATIENCE_S, until
 from tests.end_to_end.service import Service
 
 PARTS = ("serve", "worker", "valkey-server")
+
+
+# What starts, stops and mends everything at once; its own broker is one of its parts.
+pytestmark = only_embedded
 
 
 @pytest.fixture(scope="module")

@@ -1,52 +1,35 @@
-"""What every test of storage may ask for: each runs on SQLite and on PostgreSQL."""
+"""What every test of storage may ask for."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from darkroom.settings import Settings
 from storage import Storage, open_storage
-from storage.migrations import upgrade
-from tests.backends.postgresql import PostgreSQL, programs
-
-
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def new_database(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], str]]:
-    """Makes an empty database and returns its URL."""
-    if request.param == "sqlite":
-        yield lambda: f"sqlite:///{tmp_path_factory.mktemp('database') / 'darkroom.db'}"
-        return
-    found = programs()
-    if found is None:
-        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        give_up("There is no PostgreSQL server on this machine: install `postgresql`.")
-    with PostgreSQL(found) as server:
-        yield server.new_database
+from tests.backends import choice
 
 
 @pytest.fixture
-def database_url(new_database: Callable[[], str]) -> str:
-    return new_database()
+def database_url(tmp_path: Path) -> str:
+    """The URL of a database without a schema."""
+    return choice.new_database() if choice.IS_SHARED else f"sqlite:///{tmp_path / 'darkroom.db'}"
 
 
 @pytest.fixture
-def settings(tmp_path: Path, database_url: str) -> Settings:
-    return Settings(
-        data_dir=tmp_path / "data",
-        database_url=database_url,
-        storage_url=(tmp_path / "files").as_uri(),
-        secret_key="the secret of the tests, 32 chars",
-    )
+def settings(tmp_path: Path) -> Settings:
+    usual = {
+        "database_url": f"sqlite:///{tmp_path / 'darkroom.db'}",
+        "storage_url": (tmp_path / "files").as_uri(),
+        "secret_key": choice.SECRET,
+    }
+    return Settings(data_dir=tmp_path / "data", **usual | choice.places())
 
 
 @pytest.fixture
 def storage(settings: Settings) -> Iterator[Storage]:
     storage = open_storage(settings)
-    upgrade(storage.database)
+    choice.prepare(storage.database)
     yield storage
     storage.close()
 

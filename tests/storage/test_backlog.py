@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from darkroom.domain import Job, JobStatus, Lane
+from darkroom.domain import Job, JobStatus, Lane, Limits, NamedRole
 from storage import Storage
 from storage.health import FAILURES_TO_REST
 from tests.storage.builders import claimed, queued, running, sent, shown, together, with_times
@@ -223,3 +223,31 @@ def test_unfinished_jobs_are_counted(storage: Storage, owner_id: str) -> None:
         ("builtin", Lane.INTERACTIVE, JobStatus.RUNNING): 1,
         ("openai", Lane.INTERACTIVE, JobStatus.CANCELING): 1,
     }
+
+
+def test_a_role_may_run_fewer_or_more_than_is_usual(storage: Storage) -> None:
+    storage.roles.put(NamedRole(name="guest", limits=Limits(max_running=1)))
+    storage.roles.put(NamedRole(name="team", limits=Limits(max_running=3)))
+    owners = [
+        storage.users.create(email=f"{role}@example.org", name=role, role=role).id
+        for role in ("guest", "team", "user")
+    ]
+    for owner in owners:
+        for _ in range(4):
+            queued(storage, owner)
+
+    taken = owners_of(storage, sent(storage, window=100, running_limit=2))
+
+    assert [taken.count(each) for each in owners] == [1, 3, 2]
+    assert sent(storage, window=100, running_limit=2) == []
+
+
+def test_an_account_may_run_more_than_its_role(storage: Storage) -> None:
+    storage.roles.put(NamedRole(name="guest", limits=Limits(max_running=1)))
+    guest = storage.users.create(
+        email="g@example.org", name="G", role="guest", own_limits=Limits(max_running=2)
+    )
+    for _ in range(3):
+        queued(storage, guest.id)
+
+    assert len(storage.backlog.take("builtin", window=100)) == 2

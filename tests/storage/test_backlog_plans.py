@@ -13,7 +13,9 @@ from darkroom.settings import Settings
 from storage import Storage, open_storage
 from storage.records import request_to_json
 from storage.tables import jobs
-from tests.backends.schema import prepare
+from tests.backends.choice import only_embedded, prepare
+
+pytestmark = only_embedded
 
 MANY = 20_000
 

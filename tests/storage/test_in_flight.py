@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 
-from darkroom.domain import JobStatus, Lane
+from darkroom.domain import JobStatus, Lane, Operation
+from darkroom.pools import Place, Pool
 from storage import Storage
 from tests.storage.builders import queued, running, sent, shown, status_of
 
-ONE = {"builtin": 1}
+
+def limited(limit: int | None, engine: str = "builtin") -> Pool:
+    return Pool(engine=engine, places=(Place(limit=limit),))
+
+
+def one_at_once(engine: str, operation: Operation) -> Pool:
+    return limited(1 if engine == "builtin" else None, engine)
 
 
 def at_once(work: Callable[[int], object], count: int = 8) -> None:
@@ -33,8 +40,8 @@ def test_an_engine_is_sent_no_more_than_it_takes(storage: Storage, owner_id: str
         for _ in range(3):
             queued(storage, owner_id, lane=lane)
 
-    assert len(sent(storage, in_flight=3)) == 2
-    assert sent(storage, in_flight=3) == []
+    assert len(sent(storage, pool=limited(3))) == 2
+    assert sent(storage, pool=limited(3)) == []
 
 
 def test_an_engine_with_one_slot_gets_the_next_job_when_the_first_is_done(
@@ -42,33 +49,37 @@ def test_an_engine_with_one_slot_gets_the_next_job_when_the_first_is_done(
 ) -> None:
     first = running(storage, owner_id)
     second = queued(storage, owner_id)
-    assert sent(storage, in_flight=1) == []
+    assert sent(storage, pool=limited(1)) == []
 
     shown(storage, first)
 
-    assert sent(storage, in_flight=1) == [second.id]
+    assert sent(storage, pool=limited(1)) == [second.id]
 
 
 def test_a_job_is_not_claimed_while_its_engine_is_full(storage: Storage, owner_id: str) -> None:
     first, second = queued(storage, owner_id), queued(storage, owner_id)
-    held = storage.attempts.claim(first.id, worker="w1", lease_s=30, in_flight=ONE)
+    held = storage.attempts.claim(first.id, worker="w1", lease_s=30, pool_of=one_at_once)
     assert held is not None
 
-    assert storage.attempts.claim(second.id, worker="w2", lease_s=30, in_flight=ONE) is None
+    assert storage.attempts.claim(second.id, worker="w2", lease_s=30, pool_of=one_at_once) is None
     assert status_of(storage, second) is JobStatus.QUEUED
 
     shown(storage, held)
-    assert storage.attempts.claim(second.id, worker="w2", lease_s=30, in_flight=ONE) is not None
+    assert (
+        storage.attempts.claim(second.id, worker="w2", lease_s=30, pool_of=one_at_once) is not None
+    )
 
 
 def test_one_engines_limit_is_not_anothers(storage: Storage, owner_id: str) -> None:
     running(storage, owner_id, engine="builtin")
     other = queued(storage, owner_id, engine="openai")
 
-    assert storage.attempts.claim(other.id, worker="w1", lease_s=30, in_flight=ONE) is not None
+    assert (
+        storage.attempts.claim(other.id, worker="w1", lease_s=30, pool_of=one_at_once) is not None
+    )
 
 
-@pytest.mark.parametrize("limit", [{"in_flight": 3}, {"running_limit": 3}])
+@pytest.mark.parametrize("limit", [{"pool": limited(3)}, {"running_limit": 3}])
 def test_takers_at_the_same_moment_pass_no_limit(
     storage: Storage, owner_id: str, limit: dict[str, Any]
 ) -> None:
@@ -87,7 +98,7 @@ def test_claims_at_the_same_moment_pass_no_limit(storage: Storage, owner_id: str
 
     def claim(number: int) -> None:
         job = storage.attempts.claim(
-            jobs[number].id, worker=f"w{number}", lease_s=30, in_flight=ONE
+            jobs[number].id, worker=f"w{number}", lease_s=30, pool_of=one_at_once
         )
         claimed.extend([job.id] if job else [])
 
@@ -103,10 +114,10 @@ def test_a_batch_gets_a_turn_however_busy_the_other_lane_is(
 
     for _ in range(300):
         queued(storage, owner_id, lane=Lane.INTERACTIVE)
-        [next_id] = sent(storage, in_flight=1)
+        [next_id] = sent(storage, pool=limited(1))
         if next_id == batch.id:
             return
-        held = storage.attempts.claim(next_id, worker="w1", lease_s=30, in_flight=ONE)
+        held = storage.attempts.claim(next_id, worker="w1", lease_s=30, pool_of=one_at_once)
         assert held is not None
         assert storage.attempts.cancel_held(storage.jobs.request_cancel(held.id))
 

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import select, update
 
-from darkroom.domain import GENERATE_IMAGES, Role, User
-from darkroom.errors import Conflict, NotFound
+from darkroom.domain import GENERATE_IMAGES, Limits, NamedRole, Role, User
+from darkroom.errors import Conflict, InvalidRequest, NotFound
 from storage import Storage
 from storage.tables import api_keys, users
 from storage.users import NOTE_USE_EVERY_S
@@ -203,3 +203,32 @@ def test_the_use_of_a_key_is_noted_again_later(storage: Storage, anna: User) -> 
 
     (now,) = storage.users.keys_of(anna.id)
     assert (now.last_used_at or 0) > (long_ago.last_used_at or 0)
+
+
+def test_a_limit_of_a_newer_release_is_passed_over(storage: Storage) -> None:
+    anna = storage.users.create(email="anna@example.org", name="Anna")
+    with storage.database.writing() as connection:
+        connection.execute(update(users).values(limits={"max_count": 2, "max_moons": 3}))
+
+    assert storage.users.get(anna.id).limits == Limits(max_count=2)
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_role_is_not_deleted_while_it_is_given(storage: Storage, number: int) -> None:
+    storage.roles.put(NamedRole(name="guest", limits=Limits()))
+
+    def give() -> bool:
+        try:
+            storage.users.create(email="bo@example.org", name="Bo", role="guest")
+        except InvalidRequest:
+            return False
+        return True
+
+    def delete() -> bool:
+        try:
+            storage.roles.delete("guest")
+        except Conflict:
+            return False
+        return True
+
+    assert sorted(together(give, delete)) == [False, True]

@@ -14,7 +14,7 @@ from darkroom.settings import Settings
 from engines.base import Engine
 from storage import Storage, open_storage
 from storage.retention import Limits
-from tests.backends.schema import prepare
+from tests.backends.choice import places, prepare
 from tests.worker.doubles import (
     PATIENT,
     ROUND_EVERY_S,
@@ -39,7 +39,7 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage
     with monkeypatch.context() as opening:
         opening.setattr(storage_package, "Database", OutageDatabase)
         opening.setattr(storage_package, "Files", OutageFiles)
-        storage = open_storage(Settings(data_dir=tmp_path))
+        storage = open_storage(Settings(data_dir=tmp_path, **places()))
     prepare(storage.database)
     yield storage
     storage.close()
@@ -120,7 +120,7 @@ def hire(
             broker=broker,
             dispatcher=dispatcher,
             aftermath=an_aftermath(storage, policy=policy, fallbacks=fallbacks),
-            engine=engine,
+            engine=lambda name, server: engine(name),
             engine_names=lambda: ("builtin", "paid", "resuming", "scripted"),
             announce=lambda job_id: announced.append(storage.jobs.get(job_id)),
             announce_change=changed.append,

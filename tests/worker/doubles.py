@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from darkroom.configuration import EngineConfig
 from darkroom.domain import GeneratedImage, Job, Operation, Progress
 from darkroom.errors import FileStoreUnavailable, Misconfigured, Unavailable
+from darkroom.pools import PoolOf, single
 from darkroom.settings import Settings
 from engines.base import Engine, Task
 from engines.catalog import Catalog
@@ -153,13 +154,23 @@ def real_engines(operation: Operation) -> Engines:
 
 
 def an_aftermath(
-    storage: Storage, *, policy: Policy = PATIENT, fallbacks: Mapping[str, str] | None = None
+    storage: Storage,
+    *,
+    policy: Policy = PATIENT,
+    fallbacks: Mapping[str, str] | None = None,
+    pool_of: PoolOf = single,
 ) -> Aftermath:
     return Aftermath(
         storage=storage,
         policy=policy,
-        fallbacks=Fallbacks(models=fallbacks or {}, engines=real_engines, health=storage.health),
+        fallbacks=Fallbacks(
+            models=fallbacks or {},
+            engines=real_engines,
+            health=storage.health,
+            limits=storage.users.limits_of,
+        ),
         driver=driver,
+        pool_of=pool_of,
     )
 
 
@@ -174,6 +185,8 @@ class Worker:
     timeout_s: float = 60
     policy: Policy = PATIENT
     fallbacks: Mapping[str, str] = field(default_factory=dict)
+    #: The servers that jobs can go to.
+    pool_of: PoolOf = single
     #: Called where the worker waits; returns whether the process stops.
     pause: Callable[[], bool] = lambda: True
     engine_for: Callable[[Job], Engine] | None = None
@@ -199,7 +212,10 @@ class Worker:
             engine_for=self.engine_for or (lambda job: self.engine),
             announce=lambda job_id: self.announced.append(self.storage.jobs.get(job_id)),
             announce_change=self.changed.append,
-            aftermath=an_aftermath(self.storage, policy=self.policy, fallbacks=self.fallbacks),
+            aftermath=an_aftermath(
+                self.storage, policy=self.policy, fallbacks=self.fallbacks, pool_of=self.pool_of
+            ),
+            pools=lambda: self.pool_of,
             top_up=self.topped_up.append,
             timeout_s=self.timeout_s,
             pause=lambda seconds: self.pause(),

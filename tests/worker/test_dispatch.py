@@ -77,7 +77,7 @@ def test_more_jobs_are_sent_for_more_workers(
     dispatcher: Dispatcher, queue: Queue, submit: Submit, broker: fakeredis.FakeRedis
 ) -> None:
     for name, slots in (("a", 4), ("b", 6)):
-        bus.give_sign_of_life(broker, name, slots=slots, lasts_s=600)
+        bus.give_sign_of_life(broker, bus.Hand(name=name, slots=slots), lasts_s=600)
     for _ in range(20):
         submit()
 

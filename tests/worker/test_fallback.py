@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from darkroom.domain import GeneratedImage, ImageRequest, Job, JobStatus, Progress, Size
+from darkroom.domain import GeneratedImage, ImageRequest, Job, JobStatus, Limits, Progress, Size
 from darkroom.errors import (
     EngineBusy,
     EngineError,
@@ -143,3 +143,12 @@ def test_a_job_that_is_being_canceled_goes_nowhere(storage: Storage, submit: Sub
     job = Worker(storage, ScriptedEngine(act), fallbacks=TO_BUILTIN).run(submit())
 
     assert (job.status, job.engine) == (JobStatus.CANCELED, "scripted")
+
+
+def test_a_stand_in_that_the_owner_may_not_use_does_nothing(
+    storage: Storage, submit: Submit
+) -> None:
+    job = submit()
+    storage.users.update(job.owner_id, own_limits=Limits(models=("scripted/*",)))
+
+    assert a_worker(storage).run(job).engine == "scripted"

@@ -111,7 +111,7 @@ def test_what_another_thread_claimed_is_left_to_it(
     job = submit()
     worker = Worker(storage, pause=_back_after(3, database))
 
-    with worker.leases.claiming(job.id, in_flight={}) as claim:
+    with worker.leases.claiming(job.id) as claim:
         held = claim()
         database.is_away = True
         assert worker.run(job) == held

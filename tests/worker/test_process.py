@@ -1,10 +1,12 @@
 """One worker process: what it holds open does its part, and it ends when a part breaks."""
 
+import json
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from darkroom.domain import ImageRequest, Job, JobStatus, NewJob, Size
 from darkroom.settings import Settings
 from storage import Storage, open_storage
 from storage.backlog import Next
-from tests.backends.schema import prepare
+from tests.backends.choice import places, prepare
 from worker.process import WorkerProcess
 
 PATIENCE_S = 30
@@ -25,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data", redis_url="redis://unused", lease_s=0.5)
+    return Settings(data_dir=tmp_path / "data", redis_url="redis://unused", lease_s=0.5, **places())
 
 
 @pytest.fixture
@@ -144,7 +146,7 @@ def test_a_worker_with_another_secret_names_it_as_the_cause(
 ) -> None:
     storage.config.update({"IMAGES_OPENAI_API_KEY": "sk-1"})
     job = submit()
-    other = Settings(data_dir=settings.data_dir, redis_url="redis://unused", secret_key="x" * 40)
+    other = replace(settings, secret_key="x" * 40)
     stranger = WorkerProcess(other, lambda job: None)
 
     stranger.run_job(job.id)
@@ -195,7 +197,7 @@ def test_a_process_of_which_a_part_breaks_ends(
     settings: Settings, storage: Storage, part: str
 ) -> None:
     program = """
-import sys, threading, fakeredis
+import json, sys, threading, fakeredis
 from pathlib import Path
 from darkroom import bus
 from darkroom.settings import Settings
@@ -207,13 +209,19 @@ def breaks(self):
 owner, name = sys.argv[2].split(".")
 setattr({"Leases": Leases, "Upkeep": Upkeep}[owner], name, breaks)
 bus.connect = lambda settings: fakeredis.FakeRedis(decode_responses=True)
-settings = Settings(data_dir=Path(sys.argv[1]), redis_url="redis://unused", lease_s=0.5)
+places = json.loads(sys.argv[3])
+settings = Settings(
+    data_dir=Path(sys.argv[1]), redis_url="redis://unused", lease_s=0.5, **places
+)
 WorkerProcess(settings, print).start()
 threading.Event().wait()
 """
 
+    where = {
+        name: getattr(settings, name) for name in ("database_url", "storage_url", "secret_key")
+    }
     ended = subprocess.run(
-        [sys.executable, "-c", program, str(settings.data_dir), part],
+        [sys.executable, "-c", program, str(settings.data_dir), part, json.dumps(where)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import fakeredis
 import pytest
+from sqlalchemy import text
 
 from darkroom.domain import Action, Job, StoredImage
 from darkroom.errors import NotFound, Unavailable
@@ -33,9 +34,9 @@ def drawn(storage: Storage, submit: Submit) -> Callable[..., StoredImage]:
         job = Worker(storage, returning(a_picture(color))).run(submit())
         (image,) = storage.images.of_job(job.id)
         with storage.database.writing() as connection:
-            connection.exec_driver_sql(
-                "UPDATE images SET created_at = created_at - ? WHERE id = ?",
-                (age_days * DAY_S, image.id),
+            connection.execute(
+                text("UPDATE images SET created_at = created_at - :age_s WHERE id = :id"),
+                {"age_s": age_days * DAY_S, "id": image.id},
             )
         return image
 

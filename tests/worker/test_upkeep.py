@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import fakeredis
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from darkroom.domain import BatchItem, Job, JobStatus
 from darkroom.errors import Unavailable
@@ -339,8 +339,9 @@ def wait_for(storage: Storage, submit: Submit) -> Callable[..., Job]:
     def make(engine: str, *, age_s: float) -> Job:
         job = submit(engine=engine)
         with storage.database.writing() as connection:
-            connection.exec_driver_sql(
-                "UPDATE jobs SET created_at = created_at - ? WHERE id = ?", (age_s, job.id)
+            connection.execute(
+                text("UPDATE jobs SET created_at = created_at - :age_s WHERE id = :id"),
+                {"age_s": age_s, "id": job.id},
             )
         return storage.jobs.get(job.id)
 

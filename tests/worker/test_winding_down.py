@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import fakeredis
@@ -15,7 +16,7 @@ from darkroom.errors import Unavailable
 from darkroom.settings import Settings
 from engines.builtin import BuiltinEngine
 from storage import Storage, open_storage
-from tests.backends.schema import prepare
+from tests.backends.choice import places, prepare
 from tests.worker.doubles import OutageDatabase, OutageFiles
 from worker.process import WorkerProcess
 
@@ -24,8 +25,13 @@ FOREVER_S = 3600.0
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    storage = open_storage(Settings(data_dir=tmp_path))
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, redis_url="redis://unused", **places())
+
+
+@pytest.fixture
+def storage(settings: Settings) -> Iterator[Storage]:
+    storage = open_storage(settings)
     prepare(storage.database)
     yield storage
     storage.close()
@@ -33,7 +39,7 @@ def storage(tmp_path: Path) -> Iterator[Storage]:
 
 @pytest.fixture
 def employ(
-    tmp_path: Path,
+    settings: Settings,
     storage: Storage,
     broker: fakeredis.FakeRedis,
     monkeypatch: pytest.MonkeyPatch,
@@ -45,13 +51,8 @@ def employ(
     made: list[WorkerProcess] = []
 
     def make(*, latency_s: float = 0, stop_s: float = 0) -> WorkerProcess:
-        settings = Settings(
-            data_dir=tmp_path,
-            redis_url="redis://unused",
-            builtin_latency_s=latency_s,
-            stop_s=stop_s,
-        )
-        made.append(WorkerProcess(settings, lambda job: None))
+        own = replace(settings, builtin_latency_s=latency_s, stop_s=stop_s)
+        made.append(WorkerProcess(own, lambda job: None))
         return made[-1]
 
     yield make

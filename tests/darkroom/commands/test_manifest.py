@@ -1,6 +1,9 @@
 """The account of a folder of pictures."""
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,3 +75,21 @@ def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
         manifest.add(DONE, [])
 
     assert not manifest.holds(DONE)
+
+
+def test_it_is_counted_while_pictures_are_still_added(tmp_path: Path) -> None:
+    manifest = Manifest(tmp_path)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor() as downloads:
+            adding = [
+                downloads.submit(manifest.add, replace(FAILED, custom_id=f"line-{n}"), [])
+                for n in range(500)
+            ]
+            while not all(each.done() for each in adding):
+                manifest.unsuccessful()
+    finally:
+        sys.setswitchinterval(usual)
+
+    assert manifest.unsuccessful() == {"engine_failed": 500}

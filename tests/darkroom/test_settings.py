@@ -1,6 +1,7 @@
 """Settings: what is read, from where, and what is said when it cannot be used."""
 
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -72,12 +73,14 @@ def test_a_secret_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 SECRETS = [
-    "DARKROOM_SECRET_KEY",
-    "DARKROOM_SECRET_KEY_PREVIOUS",
-    "DARKROOM_ADMIN_PASSWORD",
+    *(
+        f"DARKROOM_{each.name.upper()}"
+        for each in fields(Settings)
+        if "help" in each.metadata and not each.repr
+    ),
     "DARKROOM_DATABASE_URL",
     "DARKROOM_REDIS_URL",
-    *(each.name for each in FIELDS if each.secret),
+    *(each.name for each in FIELDS if each.secret and each.kind == "text"),
 ]
 
 
@@ -96,6 +99,19 @@ def test_every_secret_can_come_from_a_file_and_does_not_show(
     found = read[name] if name in read else read[name.removeprefix("DARKROOM_").lower()]
     assert found in {value, (value,)}
     assert name.endswith("_URL") or value not in repr(settings)
+
+
+@pytest.mark.parametrize("name", [each.name for each in FIELDS if each.kind == "servers"])
+def test_the_keys_of_several_servers_can_come_from_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "secret").write_text('[{"name": "a", "api_key": "precious"}]\n')
+    monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))
+
+    settings = load_settings()
+
+    assert settings.config_defaults[name] == [{"name": "a", "api_key": "precious"}]
+    assert "precious" not in repr(settings)
 
 
 @pytest.mark.parametrize(("mode", "is_told"), [(0o600, False), (0o640, False), (0o644, True)])

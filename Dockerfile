@@ -15,12 +15,18 @@ COPY worker worker
 COPY engines engines
 COPY storage storage
 RUN pip install --no-deps --no-build-isolation .
+# Optional parts, such as `otel,sentry`; what they need besides is not locked.
+ARG EXTRAS=
+RUN if [ -n "$EXTRAS" ]; then pip install --no-build-isolation --constraint requirements/base.txt ".[$EXTRAS]"; fi
 
 FROM python:3.13-slim
-RUN useradd --uid 10001 --home-dir /data --create-home darkroom
+# /srv/darkroom is where a volume for files that several containers share takes its owner from.
+RUN useradd --uid 10001 --home-dir /data --create-home darkroom \
+    && install --directory --owner=darkroom --group=darkroom /srv/darkroom
 COPY --from=build /opt/darkroom /opt/darkroom
 ENV PATH=/opt/darkroom/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
     DARKROOM_HOST=0.0.0.0 \
     DARKROOM_PORT=8787 \
     DARKROOM_DATA_DIR=/data

@@ -7,13 +7,14 @@ once it is reached nothing else is served, health checks included.
 import gc
 import os
 import signal
+import threading
 from types import FrameType
 from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.base import Worker
+from gunicorn.workers.gthread import ThreadWorker
 
 from api import create_app
 from api.services import EXTENSION, Services
@@ -58,12 +59,12 @@ class _Server(BaseApplication):
                 else f"{settings.host}:{settings.port}"
             ),
             "workers": settings.api_processes,
-            "worker_class": "gthread",
+            "worker_class": _Worker,
             "threads": settings.api_threads,
             "worker_connections": settings.api_threads * 2 + 512,
             "backlog": 2048,
             "timeout": 60,
-            "graceful_timeout": int(settings.stop_s),
+            "graceful_timeout": int(settings.drain_s + settings.stop_s),
             "keepalive": 30,
             "accesslog": None,
             "loglevel": "warning",
@@ -86,18 +87,51 @@ def _announce(arbiter: Arbiter) -> None:
     print(f"darkroom api: ready on {where} (pid {os.getpid()})", flush=True)  # noqa: T201
 
 
-def _send_the_rest(arbiter: Arbiter, worker: Worker) -> None:
+def _send_the_rest(arbiter: Arbiter, worker: ThreadWorker) -> None:
     watch.stop()
 
 
-def _drain_on_stop(worker: Worker) -> None:
-    """Let waiting calls answer 202 at once when the process is told to stop."""
+class _Worker(ThreadWorker):
+    """Gunicorn's, but one that refuses connections as soon as it takes no more of them.
+
+    Gunicorn's own keeps its listener until the last call has ended. Who connects meanwhile is
+    neither served nor refused, and a proxy then cannot go to another process before it has sent a
+    request that it must not repeat.
+    """
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                self._accept_all(listener)
+                listener.close()
+
+    def _accept_all(self, listener: Any) -> None:
+        """Take every connection that was made already: closing the listener would reset them."""
+        listener.setblocking(False)
+        before = None
+        while self.nr_conns != before:
+            before = self.nr_conns
+            self.accept(listener)
+
+
+def _drain_on_stop(worker: ThreadWorker) -> None:
+    """When the process is told to stop, say so at `/ready`, go on for `drain_s`, and then let
+    waiting calls answer 202 at once and stop."""
     services: Services = worker.wsgi.extensions[EXTENSION]
-    stop = signal.getsignal(signal.SIGTERM)
+    stop = worker.handle_exit
+
+    def end() -> None:
+        services.waiter.drain()
+        stop(signal.SIGTERM, None)
 
     def drain_and_stop(signum: int, frame: FrameType | None) -> None:
-        services.waiter.drain()
-        if callable(stop):
-            stop(signum, frame)
+        if services.leaving.is_set():
+            return
+        services.leaving.set()
+        # A thread of its own: the one that signals interrupt must go on accepting.
+        timer = threading.Timer(services.settings.drain_s, end)
+        timer.daemon = True
+        timer.start()
 
     signal.signal(signal.SIGTERM, drain_and_stop)

@@ -1,7 +1,8 @@
 """What a request handler works with, made once per process."""
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import redis
 import structlog
@@ -37,6 +38,8 @@ class Services:
     links: PictureLinks
     counters: Counters
     sign_ins: SignIns
+    #: Set once this process is told to stop.
+    leaving: threading.Event = field(default_factory=threading.Event)
 
     def config(self) -> ImagesConfig:
         """The configuration of this moment."""

@@ -141,7 +141,7 @@ def _start_parts(settings: Settings, supervisor: Supervisor, listener: socket.so
             command=darkroom("serve", "--listener", str(descriptor)),
             environment=environment,
             descriptors=(descriptor,),
-            grace_s=grace_s,
+            grace_s=settings.drain_s + grace_s,
         )
     )
 

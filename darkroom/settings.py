@@ -8,11 +8,13 @@ uses, without the prefix.
 
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, cast
+from urllib.parse import unquote, urlsplit
 
 from environs import EnvError, FileAwareEnv
 
@@ -166,6 +168,16 @@ class Settings:
     stop_s: float = _variable(
         20.0, "How long running calls and jobs may go on after a stop signal, in seconds.", least=1
     )
+    drain_s: float = _variable(
+        0.0,
+        "How long the API goes on taking calls after a stop signal while `/ready` answers 503, in"
+        " seconds; for load balancers that look there.",
+    )
+    accel_location: str | None = _variable(
+        None,
+        "Internal location of nginx for the folder of DARKROOM_STORAGE_URL, such as `/_files/`:"
+        " nginx then sends pictures itself. Default: Darkroom sends them.",
+    )
     model_catalog: Path | None = _variable(
         None, "JSON file that adds models to the catalog, or corrects what it says of them."
     )
@@ -250,6 +262,18 @@ class Settings:
                 f"{PREFIX}ADMIN_PASSWORD needs {PREFIX}ADMIN_EMAIL: set both, or neither."
             )
 
+        if self.accel_location is not None:
+            if not re.fullmatch(r"/([\w-]+/)+", self.accel_location):
+                raise SettingsError(
+                    f"{PREFIX}ACCEL_LOCATION is {self.accel_location!r}; it must begin and end with"
+                    " a slash, such as /_files/."
+                )
+            if self.storage_folder is None:
+                raise SettingsError(
+                    f"{PREFIX}ACCEL_LOCATION needs a folder that nginx can read: set"
+                    f" {PREFIX}STORAGE_URL=file:///…, or leave {PREFIX}ACCEL_LOCATION out."
+                )
+
     @property
     def database(self) -> str:
         """The database's URL, given or default."""
@@ -259,6 +283,12 @@ class Settings:
     def storage(self) -> str:
         """The file store's URL, given or default."""
         return self.storage_url or (self.data_dir.absolute() / "files").as_uri()
+
+    @property
+    def storage_folder(self) -> Path | None:
+        """The folder of the file store; None for an object store."""
+        parts = urlsplit(self.storage)
+        return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
     @property
     def is_shared(self) -> bool:

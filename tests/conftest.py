@@ -29,7 +29,14 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 LONG = ("end_to_end", "api")
 
 #: The same among the files.
-LONGEST = ("test_batch_resumed", "test_openapi_contract", "test_waiting_calls", "test_command_line")
+LONGEST = (
+    "test_rolling_restart",
+    "test_dockerfile",
+    "test_batch_resumed",
+    "test_openapi_contract",
+    "test_waiting_calls",
+    "test_command_line",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -28,8 +28,9 @@ def alive() -> dict[str, str]:
 def ready() -> tuple[dict[str, Any], int]:
     """Whether requests can be served: 200 or 503, with each part's state.
 
-    Workers are counted but not required: a job accepted now runs when one is there. Nor are
-    engines: the jobs of one that rests wait until it is well.
+    A process that was told to stop is not ready. Workers are counted but not required: a job
+    accepted now runs when one is there. Nor are engines: the jobs of one that rests wait until it
+    is well.
     """
     found = services()
     checks = {
@@ -40,6 +41,7 @@ def ready() -> tuple[dict[str, Any], int]:
         "engines": _engines(found),
     }
     is_ready = all(checks[each]["ok"] for each in ("database", "broker", "files"))
+    is_ready = is_ready and not found.leaving.is_set()
     status = "ready" if is_ready else "not ready"
     return {"status": status, "checks": checks}, 200 if is_ready else 503
 

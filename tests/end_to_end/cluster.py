@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -104,7 +105,8 @@ class Part:
 class Cluster(Caller):
     """Broker, API and `workers` workers on one data folder. Settings go in by keyword.
 
-    Inside the `with` block everything runs; at its end every process is killed.
+    Of several APIs the first is called, unless a test sets another `url`, such as a proxy's. Inside
+    the `with` block everything runs; at its end every process is killed.
     """
 
     def __init__(
@@ -112,11 +114,13 @@ class Cluster(Caller):
         folder: Path,
         *,
         workers: int = 1,
+        apis: int = 1,
         broker_options: Sequence[str] = (),
         **settings: object,
     ) -> None:
         super().__init__(folder)
-        api_port, broker_port = free_port(), free_port()
+        self.api_ports = [free_port() for _ in range(apis)]
+        api_port, broker_port = self.api_ports[0], free_port()
         self.url = f"http://127.0.0.1:{api_port}"
         self.redis_url = redis_url = f"redis://127.0.0.1:{broker_port}/0"
         self.ledger = Ledger(folder / "ledger")
@@ -131,7 +135,8 @@ class Cluster(Caller):
             **self.places,
             **settings,
         }
-        self._environment = os.environ | {
+        #: What every part runs with.
+        self.environment = os.environ | {
             f"DARKROOM_{name.upper()}": str(value) for name, value in environment.items()
         }
         self.settings = Settings(
@@ -150,7 +155,16 @@ class Cluster(Caller):
             ],
             lambda _: _accepts(broker_port),
         )
-        self.api = self.part("api", _darkroom("serve"), lambda _: self._answers())
+        self.apis = [
+            self.part(
+                "api" if port == api_port else f"api-{port}",
+                _darkroom("serve"),
+                partial(_answers, f"http://127.0.0.1:{port}"),
+                DARKROOM_PORT=str(port),
+            )
+            for port in self.api_ports
+        ]
+        self.api = self.apis[0]
         self.workers: list[Part] = []
         for _ in range(workers):
             self.add_worker()
@@ -160,7 +174,7 @@ class Cluster(Caller):
         try:
             prepared = subprocess.run(
                 _darkroom("migrate"),
-                env=self._environment,
+                env=self.environment,
                 capture_output=True,
                 text=True,
                 timeout=PATIENCE_S,
@@ -170,9 +184,9 @@ class Cluster(Caller):
             #: The same database and files that the parts use.
             self.storage: Storage = open_storage(self.settings)
             self.broker.start()
-            for part in (self.api, *self.workers):
+            for part in (*self.apis, *self.workers):
                 part.start(wait=False)
-            for part in (self.api, *self.workers):
+            for part in (*self.apis, *self.workers):
                 part.await_ready()
         except BaseException:
             self._end()
@@ -250,7 +264,7 @@ class Cluster(Caller):
     ) -> Part:
         """Another process beside it, with the same settings; a `with` block starts and ends it."""
         log = self.folder / f"{name}.log"
-        environment = self._environment | variables
+        environment = self.environment | variables
         return Part(command, environment=environment, log=log, is_ready=is_ready)
 
     def _holder(self, job_id: str, attempt: int) -> Part | None:
@@ -266,15 +280,16 @@ class Cluster(Caller):
     def _expected_files(self) -> list[str]:
         return sorted({each.file_key for each in self.storage.images.list(limit=10_000)})
 
-    def _answers(self) -> bool:
-        try:
-            return requests.get(f"{self.url}/health", timeout=5).ok
-        except requests.ConnectionError:
-            return False
-
     def _end(self) -> None:
-        for part in (*self.workers, self.api, self.broker):
+        for part in (*self.workers, *self.apis, self.broker):
             part.kill()
+
+
+def _answers(url: str, _: Part) -> bool:
+    try:
+        return requests.get(f"{url}/health", timeout=5).ok
+    except requests.ConnectionError:
+        return False
 
 
 def _darkroom(command: str) -> list[str]:

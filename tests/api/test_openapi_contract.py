@@ -255,7 +255,7 @@ def ask(app: Flask, storage: Storage, queue: InlineQueue) -> Callable[..., Answe
         storage.roles.put(NamedRole(name="guest", limits=NO_LIMITS))
         storage.roles.put(NamedRole(name=Role.USER, limits=NO_LIMITS))
         for user in storage.users.list():
-            storage.users.update(user.id, own_limits=NO_LIMITS)
+            storage.users.update(user.id, own_limits=NO_LIMITS, quotas={})
         # A batch that is followed must end, which takes a worker.
         for batch_id in storage.batches.unplanted():
             while storage.batches.plant(batch_id):

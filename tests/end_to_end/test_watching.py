@@ -4,6 +4,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,26 @@ def _path(spans: dict[str, Collected], name: str) -> list[str]:
         span = by_id[span.parent_id]
         path.insert(0, span.name)
     return path
+
+
+def test_several_api_processes_count_together(tmp_path: Path) -> None:
+    calls = 6
+    with (
+        Cluster(tmp_path, api_processes=2, builtin_script=True, metrics_token=TOKEN) as cluster,
+        ThreadPoolExecutor(calls) as callers,
+    ):
+        answers = [
+            callers.submit(cluster.generate, prompt="a ship [latency=3]") for _ in range(calls)
+        ]
+        until(lambda: metrics(cluster.url)["darkroom_waiting_calls",] == calls, "all wait")
+
+        assert {each.result().status_code for each in answers} == {200}
+        read = metrics(cluster.url)
+
+        route = "/api/images/generations"
+        assert read["darkroom_waiting_calls",] == 0
+        assert read["darkroom_http_requests_total", "POST", route, "200"] == calls
+        assert read["darkroom_jobs_ended_total", "builtin", "succeeded"] == calls
 
 
 def test_a_worker_alone_shows_its_metrics_on_a_port_of_its_own(tmp_path: Path) -> None:

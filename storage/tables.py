@@ -257,7 +257,7 @@ attempts = Table(
 
 #: What the jobs that a user handed over on one day (UTC, counted from 1970) count for together. The
 #: database keeps them by triggers on jobs and batches, so that they always add up; see migration
-#: 0009. The slots of a day are summed: writers use different ones to stay out of each other's way.
+#: 0011. The slots of a day are summed: writers use different ones to stay out of each other's way.
 tallies = Table(
     "tallies",
     metadata,

@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.backends.choice import only_embedded
 from tests.end_to_end.caller import until
 from tests.end_to_end.commands import Person
 from tests.end_to_end.service import Service
+
+# `darkroom backup` copies a data folder. Elsewhere the servers' own tools copy what they hold.
+pytestmark = only_embedded
 
 
 @pytest.mark.timeout(120)

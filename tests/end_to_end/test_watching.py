@@ -1,18 +1,18 @@
 """What operators see of a Darkroom whose API and workers are processes of their own."""
 
 import json
-import sqlite3
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import select, update
 
+from storage.tables import jobs
 from tests.backends.ports import free_port
 from tests.end_to_end.caller import until
 from tests.end_to_end.cluster import Cluster, Part
@@ -214,11 +214,12 @@ def test_exceptions_nobody_expected_reach_sentry_without_prompts(tmp_path: Path)
         worker.terminate()
         worker.exit_code()
         job_id = cluster.submit(prompt=PROMPT)
-        with closing(sqlite3.connect(tmp_path / "data" / "darkroom.db")) as database, database:
-            database.execute(
-                "UPDATE jobs SET request = json_remove(request, '$.operation') WHERE id = ?",
-                [job_id],
-            )
+        with cluster.storage.database.writing() as connection:
+            request = connection.execute(
+                select(jobs.c.request).where(jobs.c.id == job_id)
+            ).scalar_one()
+            del request["operation"]
+            connection.execute(update(jobs).where(jobs.c.id == job_id).values(request=request))
 
         broken = cluster.call("GET", f"/api/v1/jobs/{job_id}", headers={"X-Request-ID": "broken"})
         assert broken.status_code == 500

@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	$(UPGRADE) pyproject.toml
 
-.PHONY: help demo up test check bench lock clean
+.PHONY: help demo up test check audit bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,11 +25,15 @@ up: $(VENV)/.base ## Run broker, worker and API on this machine until Ctrl-C
 test: $(VENV)/.dev ## Run the tests, several at once
 	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
-check: $(VENV)/.dev ## Check style, types and who imports whom
+check: $(VENV)/.dev ## Check style, types, who imports whom, and what is known of dependencies
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/audit.py requirements/base.txt
+
+audit: $(VENV)/.dev ## Look the locked packages up in a database of known vulnerabilities
+	$(BIN)/python .ci/audit.py requirements/base.txt
 
 bench: $(VENV)/.dev ## Run the benchmarks: they print what they measure, and keep it in bench/bench.json
 	$(BIN)/pytest -m benchmark -s

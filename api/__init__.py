@@ -10,8 +10,10 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api.auth import init_tokens
+from api.cors import allow_origins
 from api.counting import ANSWERS_WITHIN_S, Counters
 from api.dialects import register_error_handlers
+from api.hardening import harden
 from api.openai.batch_routes import batches as openai_batches
 from api.openai.file_routes import files as openai_files
 from api.openai.links import PictureLinks
@@ -21,6 +23,7 @@ from api.quotas import tell_quotas
 from api.rates import tell_rates
 from api.requests import track_requests
 from api.routes.accounts import accounts
+from api.routes.audit import audit_log
 from api.routes.batches import batches
 from api.routes.engines import engines
 from api.routes.files import files
@@ -36,7 +39,7 @@ from api.services import EXTENSION, Services
 from api.sign_ins import SignIns
 from api.waiting import Waiter
 from darkroom import __version__, bus
-from darkroom.secrets import derive_key, service_secret
+from darkroom.secrets import derive_key, service_secrets
 from darkroom.settings import Settings
 from engines.catalog import Catalog
 from engines.registry import Registry
@@ -57,7 +60,7 @@ def create_app(
         broker or bus.connect(settings, answers_within_s=ANSWERS_WITHIN_S, retries=0)
     )
     broker = broker or bus.connect(settings)
-    secret = service_secret(settings)
+    secrets = service_secrets(settings)
     app = Flask("api", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     # With or without a slash at the end, lists are the same; a redirect would lose a body.
@@ -74,12 +77,14 @@ def create_app(
             capacity=settings.waiting_places,
         ),
         registry=Registry(Catalog.load(settings.model_catalog, currency=settings.currency)),
-        links=PictureLinks(derive_key(secret, "picture links")),
+        links=PictureLinks(*(derive_key(each, "picture links") for each in secrets)),
         counters=counters,
         sign_ins=SignIns(counters, settings),
     )
-    init_tokens(app, secret=secret, ttl_s=settings.token_ttl_s)
+    init_tokens(app, secrets=secrets, ttl_s=settings.token_ttl_s)
     track_requests(app)
+    allow_origins(app, settings.cors_origins)
+    harden(app, settings)
     tell_quotas(app)
     tell_rates(app)
     if count := settings.trusted_proxies:
@@ -116,6 +121,7 @@ def _add_routes(app: Flask) -> None:
     api.register_blueprint(accounts, url_prefix="/api/v1/auths")
     api.register_blueprint(users, url_prefix="/api/v1/users")
     api.register_blueprint(usage, url_prefix="/api/v1/usage")
+    api.register_blueprint(audit_log, url_prefix="/api/v1/audit")
     api.register_blueprint(roles, url_prefix="/api/v1/roles")
     api.register_blueprint(dialect, url_prefix="/v1")
     api.register_blueprint(openai_files, url_prefix="/v1/files")

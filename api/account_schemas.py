@@ -82,6 +82,10 @@ class UserChangeSchema(Schema):
     password = _password()
 
 
+class SessionsEndSchema(Schema):
+    api_keys = Flag(load_default=False, **about("Whether to revoke the API keys, too."))
+
+
 class UserQuerySchema(Schema):
     limit = fields.Integer(load_default=50, validate=validate.Range(1, 500))
     offset = fields.Integer(load_default=0, validate=validate.Range(0, 2**31 - 1))
@@ -89,6 +93,12 @@ class UserQuerySchema(Schema):
 
 class NewApiKeySchema(Schema):
     name = Text(load_default="api key", validate=validate.Length(1, 200))
+    expires_at = fields.Float(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(0, 1e11),
+        **about("Unix time after which it opens nothing; null for never."),
+    )
 
 
 class ApiKeySchema(Schema):
@@ -98,7 +108,8 @@ class ApiKeySchema(Schema):
     name = fields.String(required=True)
     prefix = fields.String(required=True, **about("Its first characters."))
     created_at = fields.Float(required=True)
-    last_used_at = fields.Float(required=True, allow_none=True)
+    last_used_at = fields.Float(required=True, allow_none=True, **about("To the minute."))
+    expires_at = fields.Float(required=True, allow_none=True)
 
 
 class CreatedApiKeySchema(ApiKeySchema):

@@ -1,38 +1,72 @@
-"""Who is asking: a signed token or an API key, both as `Authorization: Bearer …`."""
+"""Who is asking: a signed token or an API key, both as `Authorization: Bearer …`.
 
-from collections.abc import Callable
+A token names the account, the account's epoch at that moment, its own id, and the secret it was
+signed with. The account's row and the list of signed-out tokens say whether it still counts.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import jwt
 import structlog
-from flask import Flask, g, request
+from flask import Flask, current_app, g, request
 from flask_jwt_extended import JWTManager, create_access_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 
-from api.services import services
+from api.services import Services, services
 from darkroom.domain import User
-from darkroom.errors import NotSignedIn, PermissionDenied
-from darkroom.secrets import derive_key
-from storage.users import KEY_PREFIX
+from darkroom.errors import NotSignedIn, PermissionDenied, Unavailable
+from darkroom.secrets import derive_key, key_name
+from storage.users import KEY_PREFIX, Users
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def init_tokens(app: Flask, *, secret: str, ttl_s: int) -> None:
-    """Let the application sign and read tokens."""
+#: How often a long answer asks whether its token or key still counts, in seconds.
+LOOK_AGAIN_EVERY_S = 3.0
+
+EPOCH = "epoch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One sign-in, as its token tells of it."""
+
+    user_id: str
+    token_id: str
+    epoch: int
+    expires_at: float
+
+
+def init_tokens(app: Flask, *, secrets: Sequence[str], ttl_s: int) -> None:
+    """Let the application sign tokens with the first secret, and read those of all."""
+    keys = {key_name(each): derive_key(each, "tokens").hex() for each in secrets}
+    current = key_name(secrets[0])
     app.config.update(
-        JWT_SECRET_KEY=derive_key(secret, "tokens").hex(),
+        JWT_SECRET_KEY=keys[current],
+        TOKEN_HEADERS={"kid": current},
         JWT_ACCESS_TOKEN_EXPIRES=ttl_s,
         JWT_TOKEN_LOCATION=["headers"],
     )
-    JWTManager(app)
+    manager = JWTManager(app)
+
+    @manager.decode_key_loader
+    def key_for(header: dict[str, Any], claims: dict[str, Any]) -> str:
+        # Whatever a forger names, the signature is checked with a key of ours.
+        return keys.get(str(header.get("kid")), keys[current])
 
 
 def issue_token(user: User) -> tuple[str, int]:
     """A token for the user, and when it expires (Unix time, in seconds)."""
-    token: str = create_access_token(user.id)
+    token: str = create_access_token(
+        user.id,
+        additional_claims={EPOCH: user.token_epoch},
+        additional_headers=current_app.config["TOKEN_HEADERS"],
+    )
     return token, int(decode_token(token)["exp"])
 
 
@@ -84,6 +118,42 @@ def current_user() -> User:
     return user
 
 
+def current_session() -> Session | None:
+    """The sign-in whose token was sent; None where an API key was."""
+    session: Session | None = g.session
+    return session
+
+
+def current_key() -> str | None:
+    """The API key that was sent, if one was."""
+    key: str | None = g.get("api_key")
+    return key
+
+
+def ended(services: Services) -> Callable[[], bool]:
+    """Whether the token or key of this call counts no longer, for answers that go on for long.
+
+    What is returned may be called outside of the request, as often as one likes. While the
+    database is away nothing ends.
+    """
+    key, session, users = current_key(), current_session(), services.storage.users
+    looked_at = time.monotonic()
+
+    def has_ended() -> bool:
+        nonlocal looked_at
+        if time.monotonic() - looked_at < LOOK_AGAIN_EVERY_S:
+            return False
+        looked_at = time.monotonic()
+        try:
+            if key is not None:
+                return not users.is_open(key)
+            return session is not None and _user_of(session, users) is None
+        except Unavailable:
+            return False
+
+    return has_ended
+
+
 def visible_owner(*, everyone: bool) -> str | None:
     """Whose things a list shows: the caller's own, or everyone's for an admin who asks."""
     if not everyone:
@@ -103,15 +173,25 @@ def _authenticate() -> User:
     users = services().storage.users
     #: The API key of this call; None for a token.
     g.api_key = token if token.startswith(KEY_PREFIX) else None
+    g.session = None
     if g.api_key is not None:
         user = users.by_key(token)
         if user is None:
-            raise NotSignedIn("The API key is unknown or revoked: make a new one.")
+            raise NotSignedIn("The API key is unknown, revoked or expired: make a new one.")
         return user
-    user = users.by_id(_identity(token))
+    g.session = _session(token)
+    user = _user_of(g.session, users)
     if user is None:
-        raise NotSignedIn("The account of this token is gone or inactive.")
+        raise NotSignedIn(
+            "This sign-in was ended, or the account is gone or inactive: sign in again."
+        )
     return user
+
+
+def _user_of(session: Session, users: Users) -> User | None:
+    if session.expires_at <= time.time():
+        return None
+    return users.by_token(session.user_id, token_id=session.token_id, epoch=session.epoch)
 
 
 def _bearer() -> str:
@@ -129,9 +209,15 @@ def _bearer() -> str:
     return token.strip()
 
 
-def _identity(token: str) -> str:
+def _session(token: str) -> Session:
     try:
-        return str(decode_token(token)["sub"])
+        claims = decode_token(token)
+        return Session(
+            user_id=str(claims["sub"]),
+            token_id=str(claims["jti"]),
+            epoch=int(claims.get(EPOCH, 0)),
+            expires_at=float(claims["exp"]),
+        )
     except jwt.ExpiredSignatureError as error:
         raise NotSignedIn("The token expired: sign in again.", param="Authorization") from error
     except (jwt.InvalidTokenError, JWTExtendedException) as error:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from api.auditing import audit
 from api.services import Services
 from darkroom.configuration import FIELDS_BY_NAME
-from darkroom.domain import Operation
+from darkroom.domain import Action, Operation
 from darkroom.errors import InvalidRequest
 from darkroom.pools import read_servers
 
@@ -39,14 +40,16 @@ def update_config(changes: Mapping[str, Any], services: Services) -> None:
         raise InvalidRequest(
             f"{name}: there is no engine {engine!r}; there are {', '.join(known)}.", param=name
         )
-    services.storage.config.update(
-        {
-            name: _servers(name, value, services) if _holds_servers(name) else value
-            for name, value in changes.items()
-            if _holds_servers(name)
-            or not (FIELDS_BY_NAME[name].secret and _is_mask_of_current(name, value, services))
-        }
-    )
+    changed = {
+        name: _servers(name, value, services) if _holds_servers(name) else value
+        for name, value in changes.items()
+        if _holds_servers(name)
+        or not (FIELDS_BY_NAME[name].secret and _is_mask_of_current(name, value, services))
+    }
+    services.storage.config.update(changed)
+    for action, is_secret in ((Action.CONFIG_CHANGED, False), (Action.ENGINE_KEY_CHANGED, True)):
+        if names := [name for name in changed if FIELDS_BY_NAME[name].secret is is_secret]:
+            audit(action, services, fields=names)
     # An engine that failed may do better with what was changed.
     services.storage.health.forget()
 

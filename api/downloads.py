@@ -26,7 +26,6 @@ def download(file: BinaryIO, content_type: str, *, tag: str, name: str) -> Respo
     response.set_etag(tag)
     # A picture never changes; but it is its owner's, so no shared cache may keep it.
     response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
-    response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Disposition"] = f'inline; filename="{name}"'
     try:
         response = _conditional(response, size)

@@ -15,7 +15,7 @@ import orjson
 import structlog
 from flask import Response, request
 
-from api.auth import accessible_owner, current_user
+from api.auth import accessible_owner, current_user, ended
 from api.details import job_detail
 from api.schemas import JobDetailSchema
 from api.services import Services
@@ -52,8 +52,8 @@ def events_of(job_id: str, services: Services) -> Response:
         if not held.enter_context(services.waiter.place()):
             raise Unavailable("As many calls wait here as can: try again in a few seconds.")
         following = held.enter_context(services.waiter.follow(job_id))
-        is_gone = partial(caller_is_gone, request.environ)
-        response.response = _events(seen, find, show, following, is_gone)
+        is_gone, has_ended = partial(caller_is_gone, request.environ), ended(services)
+        response.response = _events(seen, find, show, following, lambda: is_gone() or has_ended())
         # The place is held until the answer ends, however it ends.
         response.call_on_close(held.pop_all().close)
     return response

@@ -40,6 +40,9 @@ CARRIERS = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"
 #: Where the addresses of the open internet are, among all of IPv6.
 UNICAST = ipaddress.IPv6Network("2000::/3")
 
+#: Set apart for other uses, which the tables of older Pythons do not know.
+SET_APART = (ipaddress.IPv4Network("192.0.0.0/24"), ipaddress.IPv6Network("3fff::/20"))
+
 NOT_REACHED = "its host does not answer, or is not a public one"
 
 
@@ -120,6 +123,8 @@ class Fetcher:
 def is_public(address: Address) -> bool:
     """Whether an address is one of the open internet; of one that carries another, whether that
     one is."""
+    if any(address in each for each in SET_APART):
+        return False
     if isinstance(address, ipaddress.IPv4Address):
         return address.is_global and not address.is_multicast
     carried = address.ipv4_mapped or address.sixtofour

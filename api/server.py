@@ -7,6 +7,8 @@ once it is reached nothing else is served, health checks included.
 import gc
 import os
 import signal
+import socket
+import struct
 import threading
 from types import FrameType
 from typing import Any
@@ -23,6 +25,9 @@ from darkroom.processes import allow_open_files, share_heaps
 from darkroom.secrets import service_secret
 from darkroom.settings import Settings
 from engines.catalog import Catalog
+
+#: How long a caller may send nothing in the middle of a request, in seconds: it holds a thread.
+STALLED_S = 30
 
 
 def serve(settings: Settings, *, listener: int | None = None) -> None:
@@ -83,8 +88,19 @@ class _Server(BaseApplication):
 
 
 def _announce(arbiter: Arbiter) -> None:
+    _limit_silence(arbiter)
     where = ", ".join(str(each) for each in arbiter.LISTENERS)
     print(f"darkroom api: ready on {where} (pid {os.getpid()})", flush=True)  # noqa: T201
+
+
+def _limit_silence(arbiter: Arbiter) -> None:
+    """Cut callers off who stop in the middle of a request.
+
+    Gunicorn's threads wait for them forever. Connections take the limit over from the socket that
+    listens, which the kernel keeps; Python's own time-outs would be undone by gunicorn.
+    """
+    for each in arbiter.LISTENERS:
+        each.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", STALLED_S, 0))
 
 
 def _send_the_rest(arbiter: Arbiter, worker: ThreadWorker) -> None:

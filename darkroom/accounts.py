@@ -1,9 +1,9 @@
 """Accounts as the command line handles them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from darkroom.domain import User
+from darkroom.domain import Action, User
 from darkroom.errors import NotFound, SettingsError
 from darkroom.settings import Settings
 from storage import Storage, open_storage
@@ -13,23 +13,27 @@ from storage.users import Users
 
 PAGE = 500
 
+#: Where somebody was who used it, as the audit log has it.
+COMMAND_LINE = "command line"
+
 
 @contextmanager
 def open_users(settings: Settings) -> Iterator[Users]:
     """The accounts of a database. Raises SettingsError when its schema is not the one we know."""
-    with _open_current(settings) as storage:
+    with open_current(settings) as storage:
         yield storage.users
 
 
 @contextmanager
 def open_roles(settings: Settings) -> Iterator[Roles]:
     """The roles of a database. Raises SettingsError when its schema is not the one we know."""
-    with _open_current(settings) as storage:
+    with open_current(settings) as storage:
         yield storage.roles
 
 
 @contextmanager
-def _open_current(settings: Settings) -> Iterator[Storage]:
+def open_current(settings: Settings) -> Iterator[Storage]:
+    """All that is kept. Raises SettingsError when the schema is not the one we know."""
     storage = open_storage(settings)
     try:
         if not is_current(storage.database):
@@ -39,6 +43,13 @@ def _open_current(settings: Settings) -> Iterator[Storage]:
         yield storage
     finally:
         storage.close()
+
+
+def note(
+    storage: Storage, action: Action, *, target: str | None, fields: Sequence[str] = ()
+) -> None:
+    """Write down what the command line did."""
+    storage.audit.add(action, address=COMMAND_LINE, target=target, fields=fields)
 
 
 def everyone(users: Users) -> Iterator[User]:

@@ -543,6 +543,8 @@ class User:
     limits: Limits = NO_LIMITS
     #: The account's own limits.
     own_limits: Limits = NO_LIMITS
+    #: Goes up when all tokens of the account end.
+    token_epoch: int = 0
 
     @property
     def is_admin(self) -> bool:
@@ -563,6 +565,56 @@ class ApiKey:
     prefix: str
     created_at: float
     last_used_at: float | None
+    #: Unix time after which it opens nothing; None for never.
+    expires_at: float | None = None
+
+
+class Action(StrEnum):
+    """What the audit log tells of."""
+
+    SIGN_IN = "sign_in"
+    SIGN_OUT = "sign_out"
+    SIGN_UP = "sign_up"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a word
+    KEY_CREATED = "key_created"
+    KEY_REVOKED = "key_revoked"
+    USER_CREATED = "user_created"
+    USER_CHANGED = "user_changed"
+    SESSIONS_ENDED = "sessions_ended"
+    CONFIG_CHANGED = "config_changed"
+    ENGINE_KEY_CHANGED = "engine_key_changed"
+    ROLE_CHANGED = "role_changed"
+    ROLE_DELETED = "role_deleted"
+    SECRET_ROTATED = "secret_rotated"  # noqa: S105 - a word
+
+
+class Outcome(StrEnum):
+    """Whether it was done."""
+
+    DONE = "done"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditEntry:
+    """One thing that somebody did, or was refused."""
+
+    id: str
+    #: Unix time.
+    at: float
+    #: An `Action`, or a word of a newer release.
+    action: str
+    outcome: str
+    #: Who did it, and with which API key; None where nobody was signed in.
+    user_id: str | None
+    key_id: str | None
+    #: The caller's network address, or words for the command line.
+    address: str
+    #: The id or name of what it was done to.
+    target: str | None
+    #: The names of what was changed, never values.
+    fields: tuple[str, ...]
+    request_id: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

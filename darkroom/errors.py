@@ -37,7 +37,8 @@ DarkroomError
 │   ├── WorkersDied           every attempt lost its worker
 │   └── OutcomeUnknown        the call may have happened, and may have been charged
 ├── Unavailable               a part of Darkroom itself is out of reach for now
-│   └── FileStoreUnavailable  the file store does not answer, or refuses
+│   ├── FileStoreUnavailable  the file store does not answer, or refuses
+│   └── KeysUnreadable        stored engine keys were saved with another secret
 └── Interrupted               the work was stopped on purpose
     ├── Canceled              someone asked for it
     ├── LeaseLost             another worker owns the job now
@@ -401,6 +402,13 @@ class Unavailable(DarkroomError):
 
 class FileStoreUnavailable(Unavailable):
     """The file store does not answer, or refuses what it was asked for."""
+
+
+class KeysUnreadable(Unavailable):
+    """Stored engine keys were encrypted with a secret that this process does not have."""
+
+    code = "keys_unreadable"
+    title = "Stored keys cannot be read"
 
 
 class Interrupted(DarkroomError):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from darkroom.domain import Role
+from darkroom.domain import Action, Role
 from darkroom.errors import Conflict, SettingsError
 from darkroom.settings import Settings
 from storage import open_storage
@@ -29,7 +29,16 @@ def prepare(settings: Settings) -> FirstAdmin | None:
     storage = open_storage(settings)
     try:
         upgrade(storage.database)
-        return create_first_admin(storage.users, settings)
+        admin = create_first_admin(storage.users, settings)
+        if admin is not None:
+            made = storage.users.by_email(admin.email)
+            storage.audit.add(
+                Action.USER_CREATED,
+                address="first start",
+                target=made.id if made else None,
+                fields=["role"],
+            )
+        return admin
     finally:
         storage.close()
 

@@ -10,11 +10,12 @@ from dataclasses import replace
 
 import structlog
 
-from darkroom.accounts import everyone, open_users
+from darkroom.accounts import everyone, note, open_current
+from darkroom.domain import Action
 from darkroom.errors import NotFound, Unavailable
 from darkroom.running import Running, announced, left_behind
 from darkroom.settings import Settings
-from storage.users import Users
+from storage import Storage
 
 log = structlog.get_logger(__name__)
 
@@ -27,29 +28,31 @@ def usable_here(settings: Settings, running: Running) -> Iterator[None]:
 
     The key is revoked then; one that a killed process left behind is revoked now.
     """
-    with open_users(settings) as users:
-        _revoke(users, left_behind(settings.data_dir))
-        running = _with_key(users, running)
+    with open_current(settings) as storage:
+        _revoke(storage, left_behind(settings.data_dir))
+        running = _with_key(storage, running)
     try:
         with announced(settings.data_dir, running):
             yield
     finally:
         try:
-            with open_users(settings) as users:
-                _revoke(users, running)
+            with open_current(settings) as storage:
+                _revoke(storage, running)
         except Unavailable as error:
             log.warning("the key of this start was not revoked", reason=error.detail)
 
 
-def _with_key(users: Users, running: Running) -> Running:
-    admin = next((each for each in everyone(users) if each.is_admin and each.active), None)
+def _with_key(storage: Storage, running: Running) -> Running:
+    admin = next((each for each in everyone(storage.users) if each.is_admin and each.active), None)
     if admin is None:
         return running
-    key, secret = users.create_key(admin.id, name=NAME)
+    key, secret = storage.users.create_key(admin.id, name=NAME)
+    note(storage, Action.KEY_CREATED, target=key.id)
     return replace(running, key=secret, key_id=key.id, user_id=admin.id)
 
 
-def _revoke(users: Users, running: Running | None) -> None:
+def _revoke(storage: Storage, running: Running | None) -> None:
     if running is not None and running.user_id is not None and running.key_id is not None:
         with suppress(NotFound):
-            users.delete_key(running.user_id, running.key_id)
+            storage.users.delete_key(running.user_id, running.key_id)
+            note(storage, Action.KEY_REVOKED, target=running.key_id)

@@ -10,7 +10,7 @@ import os
 import secrets
 from pathlib import Path
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -40,6 +40,11 @@ def service_secret(settings: Settings) -> str:
     return path.read_text().strip()
 
 
+def service_secrets(settings: Settings) -> tuple[str, ...]:
+    """The secret that is written with, then those that are still read with. As `service_secret`."""
+    return (service_secret(settings), *settings.secret_key_previous)
+
+
 def _write_private(path: Path, text: str) -> None:
     """Create `path` readable by its owner only, complete or not at all."""
     # Not named after the process: those of two containers on one volume have the same number.
@@ -60,11 +65,24 @@ def derive_key(secret: str, purpose: str) -> bytes:
     ).derive(secret.encode())
 
 
-class SecretBox:
-    """Encrypts what must not lie in the database as plain text."""
+def key_name(secret: str) -> str:
+    """Tells secrets apart, and nothing about them."""
+    return derive_key(secret, "name").hex()[:16]
 
-    def __init__(self, secret: str) -> None:
-        self._fernet = Fernet(base64.urlsafe_b64encode(derive_key(secret, "config")))
+
+class SecretBox:
+    """Encrypts what must not lie in the database as plain text.
+
+    Seals with the first secret, and opens what was sealed with any of them.
+    """
+
+    def __init__(self, secret: str, *previous: str) -> None:
+        self._fernet = MultiFernet(
+            [
+                Fernet(base64.urlsafe_b64encode(derive_key(each, "config")))
+                for each in (secret, *previous)
+            ]
+        )
 
     def seal(self, text: str) -> str:
         return self._fernet.encrypt(text.encode()).decode()
@@ -76,5 +94,6 @@ class SecretBox:
         except InvalidToken as error:
             raise SettingsError(
                 "A stored engine key cannot be read: DARKROOM_SECRET_KEY is not the one it was"
-                " saved with. Set the old secret again, or save the key anew."
+                " saved with. Set the old one in DARKROOM_SECRET_KEY_PREVIOUS, or save the key"
+                " anew."
             ) from error

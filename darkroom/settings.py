@@ -9,6 +9,7 @@ uses, without the prefix.
 import math
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from decimal import Decimal
@@ -24,6 +25,9 @@ from darkroom.errors import SettingsError
 from darkroom.pools import read_servers
 
 PREFIX = "DARKROOM_"
+
+#: Where runtimes of containers mount secrets, readable by all in the container.
+MOUNTED_SECRETS = "/run/secrets/"
 
 
 def _variable(
@@ -71,6 +75,17 @@ class Settings:
         "Signs tokens and encrypts engine keys; at least 32 characters. Default: generated into"
         " the data folder. Must be given when several machines share a database."
     )
+    secret_key_previous: tuple[str, ...] = field(
+        default=(),
+        repr=False,
+        metadata={
+            "help": "Secrets of before, separated by commas: tokens, links and engine keys of"
+            " theirs go on working. `darkroom rotate-key` makes them needless.",
+            "choices": (),
+            "least": 0,
+            "most": math.inf,
+        },
+    )
     admin_email: str | None = _variable(
         None, "E-mail of the first admin. Default: `admin@localhost`, with an API key only."
     )
@@ -80,6 +95,16 @@ class Settings:
         ("features.image_generation",), "Permissions a new account gets, separated by commas."
     )
     token_ttl_s: int = _variable(7 * 24 * 3600, "How long a sign-in lasts, in seconds.", least=60)
+    cors_origins: tuple[str, ...] = _variable(
+        (),
+        "Origins whose pages may call the API from a browser, such as `https://app.example.org`,"
+        " separated by commas; `*` for all. Default: none.",
+    )
+    hsts_s: int = _variable(
+        0,
+        "How long browsers are told to use TLS only (HSTS), in seconds; 0 does not tell them. It"
+        " holds for every port of the host.",
+    )
     wait_s: float = _variable(
         300.0, "Longest a call waits for its pictures before it answers 202, in seconds."
     )
@@ -153,6 +178,9 @@ class Settings:
     )
     keep_images_mb_per_user: int | None = _variable(
         None, "How much of a user's newest pictures is kept, in MiB. Default: all."
+    )
+    keep_audit_days: float = _variable(
+        365.0, "Age at which entries of the audit log are removed, in days.", least=1
     )
     worker_concurrency: int = _variable(16, "Jobs one worker process runs at once.", least=1)
     worker_engines: tuple[str, ...] = _variable(
@@ -247,10 +275,17 @@ class Settings:
     config_defaults: Mapping[str, configuration.Value] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        for each in self.cors_origins:
+            _refuse_no_origin(each)
         if self.secret_key is not None and len(self.secret_key) < 32:
             raise SettingsError(
                 f"{PREFIX}SECRET_KEY must have at least 32 characters:"
                 " make one with `openssl rand -hex 32`."
+            )
+        if any(len(each) < 32 for each in self.secret_key_previous):
+            raise SettingsError(
+                f"{PREFIX}SECRET_KEY_PREVIOUS holds a secret of less than 32 characters, which none"
+                " ever was: set the old ones as they were, separated by commas."
             )
         if self.metrics_token is not None and len(self.metrics_token) < 16:
             raise SettingsError(
@@ -391,6 +426,31 @@ def load_client_settings() -> ClientSettings:
     return ClientSettings(**_read_all(FileAwareEnv(strip_whitespace=True), wanted))
 
 
+def exposed_files() -> list[tuple[str, Path]]:
+    """The `…_FILE` variables whose files others on this machine may read or change.
+
+    What a container's runtime mounts is left out: it decides who may, and only the container sees
+    it.
+    """
+    names = [_name_of(each) for each in (*_read_fields(Settings), *_read_fields(ClientSettings))]
+    for each in configuration.FIELDS:
+        names += [PREFIX + each.name, each.name, *each.fallbacks]
+    given = {f"{name}_FILE": os.environ.get(f"{name}_FILE", "").strip() for name in names}
+    return [
+        (name, Path(text))
+        for name, text in given.items()
+        if text and not text.startswith(MOUNTED_SECRETS) and _is_exposed(Path(text))
+    ]
+
+
+def _is_exposed(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return bool(mode & (stat.S_IRWXO | stat.S_IWGRP))
+
+
 def read_terminal() -> Terminal:
     """What kind of terminal this process says it has."""
     return Terminal(
@@ -470,6 +530,28 @@ def _read(env: FileAwareEnv, setting: Field[Any]) -> Any:
     if isinstance(value, int | float) and value > setting.metadata["most"]:
         raise SettingsError(f"{name} is {value}; it must be at most {setting.metadata['most']}.")
     return value
+
+
+def _refuse_no_origin(text: str) -> None:
+    """Raises SettingsError for what no browser sends as the origin of a page."""
+    try:
+        parts = urlsplit(text)
+        is_origin = (
+            parts.scheme in {"http", "https"}
+            and bool(parts.hostname)
+            and text == f"{parts.scheme}://{parts.netloc}".lower()
+            and "@" not in parts.netloc
+            and "*" not in text
+            and parts.port != {"http": 80, "https": 443}[parts.scheme]
+        )
+    except ValueError:
+        is_origin = False
+    if text != "*" and not is_origin:
+        raise SettingsError(
+            f"{PREFIX}CORS_ORIGINS holds {text!r}: give origins as browsers send them, such as"
+            " https://app.example.org or http://localhost:3000, in lower case, without a path or a"
+            " usual port; or `*`."
+        )
 
 
 def _positive(value: int) -> int:

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from darkroom.secrets import SecretBox, service_secret
+from darkroom.secrets import SecretBox, service_secrets
 from darkroom.settings import Settings
 from storage.attempts import Attempts
+from storage.audit import Audit
 from storage.backlog import Backlog
 from storage.batches import Batches
 from storage.config import Config
@@ -50,6 +51,7 @@ class Storage:
     retention: Retention
     tallies: Tallies
     usage: UsageReports
+    audit: Audit
 
     def close(self) -> None:
         self.database.close()
@@ -79,9 +81,10 @@ def open_storage(settings: Settings) -> Storage:
         documents=Documents(database, files),
         users=Users(database),
         roles=Roles(database),
-        config=Config(database, SecretBox(service_secret(settings)), settings.config_defaults),
+        config=Config(database, SecretBox(*service_secrets(settings)), settings.config_defaults),
         gallery=Gallery(database, files),
         retention=Retention(database),
         tallies=Tallies(database),
         usage=UsageReports(database),
+        audit=Audit(database),
     )

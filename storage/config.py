@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from darkroom.configuration import FIELDS, FIELDS_BY_NAME, Value
+from darkroom.errors import KeysUnreadable, SettingsError
 from darkroom.secrets import SecretBox
 from storage.database import Database, epoch_now, upsert
 from storage.tables import config
@@ -26,7 +27,7 @@ class Config:
 
     def values(self) -> Mapping[str, Value]:
         """Every value as it holds now, secrets in plain text. The same object as before when
-        nothing has changed since."""
+        nothing has changed since. Raises KeysUnreadable."""
         with self._database.reading() as connection:
             stored: dict[str, str] = {row.name: row.value for row in connection.execute(STORED)}
         read = self._read
@@ -35,11 +36,39 @@ class Config:
         return read[1]
 
     def _opened(self, stored: Mapping[str, str]) -> dict[str, Value]:
-        return {
-            name: orjson.loads(self._unseal(name, text))
-            for name, text in stored.items()
-            if name in FIELDS_BY_NAME
-        }
+        values, unreadable = {}, []
+        for name, text in stored.items():
+            if name not in FIELDS_BY_NAME:
+                continue
+            try:
+                values[name] = orjson.loads(self._unseal(name, text))
+            except SettingsError:
+                unreadable.append(name)
+        if unreadable:
+            raise KeysUnreadable(
+                f"Stored engine keys cannot be read ({', '.join(sorted(unreadable))}):"
+                " DARKROOM_SECRET_KEY is not the one they were saved with. Set the old one in"
+                " DARKROOM_SECRET_KEY_PREVIOUS and restart, or save all of these keys anew."
+            )
+        return values
+
+    def seal_again(self) -> int:
+        """Encrypt every secret with the secret of now, and say how many there are.
+
+        All or none: raises SettingsError when one cannot be read.
+        """
+        secret = [each.name for each in FIELDS if each.secret]
+        with self._database.writing() as connection:
+            rows = connection.execute(
+                STORED.where(config.c.name.in_(secret)).order_by(config.c.name).with_for_update()
+            ).all()
+            for name, text in rows:
+                connection.execute(
+                    update(config)
+                    .where(config.c.name == name)
+                    .values(value=self._seal(name, self._unseal(name, text)))
+                )
+        return len(rows)
 
     def update(self, changes: Mapping[str, Value]) -> None:
         """Set several values at once, or none of them."""

@@ -39,6 +39,9 @@ LONGEST_SERVER = 40
 #: Longest name of a role, in characters.
 LONGEST_ROLE = 16
 
+#: Longest name of what an entry of the audit log is about, in characters.
+LONGEST_TARGET = 254
+
 #: Longest name of a document that is kept, in characters.
 LONGEST_FILENAME = 255
 
@@ -62,6 +65,8 @@ users = Table(
     Column("created_at", Double, nullable=False),
     #: What an admin set for this user instead of the defaults: see `darkroom.quotas.Quotas`.
     Column("quotas", JSON),
+    #: Tokens that name a smaller number are over.
+    Column("token_epoch", Integer, nullable=False, server_default="0"),
     #: The account's own limits, and the one of them that `storage.backlog` reads.
     Column("limits", JSON),
     Column("max_running", Integer),
@@ -87,6 +92,33 @@ api_keys = Table(
     Column("key_hash", String(64), nullable=False, unique=True),
     Column("created_at", Double, nullable=False),
     Column("last_used_at", Double),
+    Column("expires_at", Double),
+)
+
+#: Tokens that were signed out, until they would have expired.
+revoked_tokens = Table(
+    "revoked_tokens",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("expires_at", Double, nullable=False),
+)
+
+#: Who changed what, and who signed in. Rows are added and grow old; none is ever changed.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("action", String(64), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    #: No foreign keys: what is written down outlives whom it is about.
+    Column("user_id", String(36)),
+    Column("key_id", String(36)),
+    Column("address", String(64), nullable=False),
+    Column("target", String(LONGEST_TARGET), nullable=True),
+    #: Names of what was changed, never values.
+    Column("fields", JSON, nullable=False),
+    Column("request_id", String(128)),
 )
 
 #: Many requests handed over at once. Where a batch stands follows from its jobs.
@@ -225,7 +257,7 @@ attempts = Table(
 
 #: What the jobs that a user handed over on one day (UTC, counted from 1970) count for together. The
 #: database keeps them by triggers on jobs and batches, so that they always add up; see migration
-#: 0009. The slots of a day are summed: writers use different ones to stay out of each other's way.
+#: 0011. The slots of a day are summed: writers use different ones to stay out of each other's way.
 tallies = Table(
     "tallies",
     metadata,

@@ -1,6 +1,6 @@
 """Tallies: what each user's jobs of a day count for, and reserving a share of what is left.
 
-The database adds them up itself, by triggers on jobs and batches (migration 0009): accepting a job
+The database adds them up itself, by triggers on jobs and batches (migration 0011): accepting a job
 counts all it asks for, and its end, whichever way it comes, what it drew. Here they are only read.
 """
 

@@ -1,7 +1,7 @@
 """The usage report: what was asked for, drawn and spent, by user, model and day.
 
 It is read from the jobs, which stay when their pictures are deleted. What a job counts for is what
-migration 0009 says, so that a report and the quotas agree.
+migration 0011 says, so that a report and the quotas agree.
 """
 
 from collections.abc import Iterator, Sequence
@@ -118,7 +118,7 @@ FAILED = jobs.c.status == JobStatus.FAILED
 CANCELED = jobs.c.status == JobStatus.CANCELED
 MAY_BE_DRAWN = type_coerce(jobs.c.error, JSON)["code"].as_string() == OUTCOME_UNKNOWN
 
-# As in migration 0009.
+# As in migration 0011.
 IMAGES = case(
     (SUCCEEDED, func.coalesce(jobs.c.drawn, ASKED)),
     (CANCELED, 0),

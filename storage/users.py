@@ -14,14 +14,14 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
-from sqlalchemy import Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Row, bindparam, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from darkroom.domain import NO_LIMITS, ApiKey, Limits, Role, User
 from darkroom.errors import Conflict, NotFound
-from storage.database import Database, epoch_now
+from storage.database import Database, epoch_now, upsert
 from storage.roles import columns_of, limits_of, refuse_unknown
-from storage.tables import api_keys, roles, users
+from storage.tables import api_keys, revoked_tokens, roles, users
 
 KEY_PREFIX = "dk_"
 
@@ -36,13 +36,21 @@ ACCOUNT = select(users, roles.c.limits.label("role_limits")).outerjoin(
 #: How many passwords are hashed at once: each takes 64 MiB, and anybody may sign in.
 HASHING = threading.BoundedSemaphore(4)
 
+#: A key that has not expired.
+IS_CURRENT = or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > epoch_now())
+
 # Asked for every call; built once, because building a statement takes longer than running it.
 OF_KEY = (
     ACCOUNT.add_columns(api_keys.c.last_used_at, epoch_now().label("now"))
     .join(api_keys, api_keys.c.user_id == users.c.id)
-    .where(api_keys.c.key_hash == bindparam("digest"), users.c.active)
+    .where(api_keys.c.key_hash == bindparam("digest"), users.c.active, IS_CURRENT)
 )
-ACTIVE = ACCOUNT.where(users.c.id == bindparam("the_user"), users.c.active)
+OF_TOKEN = ACCOUNT.where(
+    users.c.id == bindparam("the_user"),
+    users.c.active,
+    users.c.token_epoch == bindparam("epoch"),
+    ~exists().where(revoked_tokens.c.id == bindparam("token")),
+)
 
 
 class Users:
@@ -93,8 +101,10 @@ class Users:
     def update(self, user_id: str, **changes: Any) -> User:
         """Change `name`, `role`, `permissions`, `active`, `password`, `own_limits` or `quotas`.
 
-        Raises NotFound, or InvalidRequest when there is no such role.
+        A new password, and being made inactive, end all tokens of the account. Raises NotFound, or
+        InvalidRequest when there is no such role.
         """
+        ends_tokens = "password" in changes or changes.get("active") is False
         if "password" in changes:
             changes["password_hash"] = _hash(changes.pop("password"))
         if "permissions" in changes:
@@ -103,6 +113,8 @@ class Users:
             changes |= columns_of(changes.pop("own_limits"))
         if not changes:
             return self.get(user_id)
+        if ends_tokens:
+            changes["token_epoch"] = users.c.token_epoch + 1
         with self._database.writing() as connection:
             if "role" in changes:
                 refuse_unknown(connection, changes["role"])
@@ -155,11 +167,44 @@ class Users:
             return None
         return _user(row) if row is not None and stored and row.active else None
 
-    def by_id(self, user_id: str) -> User | None:
-        """The active account with this id."""
+    def by_email(self, email: str) -> User | None:
+        """The account with this e-mail, active or not."""
         with self._database.reading() as connection:
-            row = connection.execute(ACTIVE, {"the_user": user_id}).one_or_none()
+            row = connection.execute(ACCOUNT.where(users.c.email == _normal(email))).one_or_none()
         return _user(row) if row is not None else None
+
+    def by_token(self, user_id: str, *, token_id: str, epoch: int) -> User | None:
+        """The active account with this id, unless it ended this token, or all of its epoch."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                OF_TOKEN, {"the_user": user_id, "epoch": epoch, "token": token_id}
+            ).one_or_none()
+        return _user(row) if row is not None else None
+
+    def revoke_token(self, token_id: str, *, expires_at: float) -> None:
+        """End one token; doing it again does no harm. Forgets those that have expired since."""
+        with self._database.writing() as connection:
+            connection.execute(
+                delete(revoked_tokens).where(revoked_tokens.c.expires_at < epoch_now())
+            )
+            connection.execute(
+                upsert(connection, revoked_tokens)
+                .values(id=token_id, expires_at=expires_at)
+                .on_conflict_do_nothing()
+            )
+
+    def end_sessions(self, user_id: str, *, api_keys_too: bool = False) -> None:
+        """End all tokens of an account, and revoke its API keys if told to. Raises NotFound."""
+        with self._database.writing() as connection:
+            found = connection.execute(
+                update(users)
+                .where(users.c.id == user_id)
+                .values(token_epoch=users.c.token_epoch + 1)
+            ).rowcount
+            if found and api_keys_too:
+                connection.execute(delete(api_keys).where(api_keys.c.user_id == user_id))
+        if not found:
+            raise NotFound(f"There is no user {user_id!r}.")
 
     def by_key(self, key: str) -> User | None:
         """The active account this API key belongs to."""
@@ -172,7 +217,27 @@ class Users:
             self._note_use(digest)
         return _user(row)
 
-    def create_key(self, user_id: str, *, name: str) -> tuple[ApiKey, str]:
+    def is_open(self, key: str) -> bool:
+        """Whether this API key opens an account at the moment. Notes no use."""
+        with self._database.reading() as connection:
+            return bool(
+                connection.scalar(
+                    select(func.count())
+                    .select_from(api_keys.join(users, api_keys.c.user_id == users.c.id))
+                    .where(api_keys.c.key_hash == _digest(key), users.c.active, IS_CURRENT)
+                )
+            )
+
+    def key_id(self, key: str) -> str | None:
+        """The id of an API key, by its secret."""
+        with self._database.reading() as connection:
+            return connection.scalar(
+                select(api_keys.c.id).where(api_keys.c.key_hash == _digest(key))
+            )
+
+    def create_key(
+        self, user_id: str, *, name: str, expires_at: float | None = None
+    ) -> tuple[ApiKey, str]:
         """Make an API key. Its secret is returned this once and cannot be read back."""
         secret = KEY_PREFIX + secrets.token_urlsafe(32)
         with self._database.writing() as connection:
@@ -185,6 +250,7 @@ class Users:
                     prefix=secret[: len(KEY_PREFIX) + 6],
                     key_hash=_digest(secret),
                     created_at=epoch_now(),
+                    expires_at=expires_at,
                 )
                 .returning(api_keys)
             ).one()
@@ -255,6 +321,7 @@ def _user(row: Row[Any]) -> User:
         quotas=row.quotas or {},
         limits=own_limits.over(limits_of(row.role_limits)),
         own_limits=own_limits,
+        token_epoch=row.token_epoch,
     )
 
 
@@ -266,4 +333,5 @@ def _key(row: Row[Any]) -> ApiKey:
         prefix=row.prefix,
         created_at=row.created_at,
         last_used_at=row.last_used_at,
+        expires_at=row.expires_at,
     )

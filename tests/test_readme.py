@@ -1,5 +1,6 @@
 """The documentation is compared with the code."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -53,3 +54,20 @@ def test_every_make_target_and_command_it_names_exists() -> None:
 def test_the_map_names_every_package() -> None:
     for package in ("darkroom", "api", "worker", "engines", "storage", "tests", "docs"):
         assert f"`{package}/`" in README
+
+
+def test_every_test_that_the_threat_notes_name_exists() -> None:
+    notes = (ROOT / "docs" / "security.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::([\w:]+)`", notes)
+
+    assert len(named) > 40
+    for file, path in named:
+        code = ast.parse((ROOT / file).read_text())
+        for name in path.split("::"):
+            found = [
+                each
+                for each in code.body
+                if isinstance(each, ast.ClassDef | ast.FunctionDef) and each.name == name
+            ]
+            assert found, f"{file}::{path}"
+            code = ast.Module(found[0].body, [])

@@ -20,10 +20,10 @@ from darkroom.configuration import ImagesConfig
 from darkroom.domain import Job, Operation
 from darkroom.errors import (
     EngineUnreachable,
+    KeysUnreadable,
     LeaseLost,
     Misconfigured,
     OutcomeUnknown,
-    SettingsError,
     Unavailable,
 )
 from darkroom.settings import Settings
@@ -137,6 +137,7 @@ class WorkerProcess:
             limits=Limits(
                 days=settings.keep_images_days, mb_per_user=settings.keep_images_mb_per_user
             ),
+            keep_audit_days=settings.keep_audit_days,
             every_s=self._upkeep_every_s,
         )
 
@@ -290,6 +291,6 @@ class WorkerProcess:
     def _config(self) -> ImagesConfig:
         try:
             values = self._storage.config.values()
-        except SettingsError as error:
+        except KeysUnreadable as error:
             raise Misconfigured(error.detail) from error
         return self._registry.configure(values, self._settings)

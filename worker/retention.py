@@ -20,6 +20,10 @@ log = structlog.get_logger(__name__)
 PLACE = "darkroom:retention"
 AT_THE_END = "end"
 
+#: Taken by the worker that prunes the audit log, and how often that is, in seconds.
+AUDIT = "darkroom:retention:audit"
+AUDIT_EVERY_S = 3600
+
 #: How long they pause there, in seconds.
 PAUSE_S = 300
 
@@ -72,3 +76,14 @@ def prune_in_turn(storage: Storage, broker: "redis.Redis", limits: Limits) -> No
         broker.set(PLACE, str(batch.place or AT_THE_END), ex=PAUSE_S)
     except redis.RedisError as error:
         log.warning("retention put off", reason=str(error))
+
+
+def prune_audit(storage: Storage, broker: "redis.Redis", *, days: float) -> None:
+    """Remove entries of the audit log older than that, once an hour for all workers."""
+    try:
+        is_due = broker.set(AUDIT, "pruned", nx=True, ex=AUDIT_EVERY_S)
+    except redis.RedisError as error:
+        log.warning("retention of the audit log put off", reason=str(error))
+        return
+    if is_due and (count := storage.audit.prune(days=days)):
+        log.info("old audit entries removed", count=count)

@@ -27,7 +27,7 @@ from storage import Storage
 from storage.retention import Limits
 from worker.aftermath import Aftermath, recorded
 from worker.dispatch import Dispatcher
-from worker.retention import prune_in_turn
+from worker.retention import prune_audit, prune_in_turn
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +67,8 @@ class Upkeep:
     worker: str
     lease_s: float
     limits: Limits
+    #: Age at which entries of the audit log are removed, in days.
+    keep_audit_days: float = 365.0
     #: The pause between two rounds, in seconds.
     every_s: float
     #: The wall clock, because leases run out by it: it goes on while a machine sleeps.
@@ -113,6 +115,7 @@ class Upkeep:
             self.storage.inputs.release()
             self.storage.documents.delete_expired()
             prune_in_turn(self.storage, self.broker, self.limits)
+            prune_audit(self.storage, self.broker, days=self.keep_audit_days)
             # So do we, when the store is slow: files are deleted while the database is locked.
             self._distrust_if_late(began)
             meters().upkeep_ended("done", time.monotonic() - started)

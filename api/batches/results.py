@@ -12,6 +12,7 @@ import structlog
 from flask import Response, request
 
 from api.answers import file_view, job_url
+from api.auth import ended
 from api.batches.schemas import ResultSchema
 from api.services import Services
 from api.waiting import Following, caller_is_gone
@@ -49,8 +50,8 @@ def results_of(batch: Batch, services: Services, *, follow: bool) -> Response:
                 raise Unavailable("As many calls wait here as can: try again in a few seconds.")
             # Nobody announces batches: this only ends with the process.
             following = held.enter_context(services.waiter.follow(batch.id))
-        is_gone = partial(caller_is_gone, request.environ)
-        response.response = _lines(batch, services, following, is_gone)
+        is_gone, has_ended = partial(caller_is_gone, request.environ), ended(services)
+        response.response = _lines(batch, services, following, lambda: is_gone() or has_ended())
         response.call_on_close(held.pop_all().close)
     return response
 

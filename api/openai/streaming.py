@@ -16,6 +16,7 @@ import pybase64
 import structlog
 from flask import Response, request
 
+from api.auth import ended
 from api.details import DRAWING
 from api.events import HEADERS, HEARTBEAT_S, PING
 from api.openai.answers import encoded, headers_of, known_of, still_drawing, usage_answer
@@ -26,7 +27,7 @@ from api.previews import content_type_of
 from api.services import Services
 from api.waiting import Following, caller_is_gone
 from darkroom.domain import Job, JobStatus, Operation, Usage
-from darkroom.errors import DarkroomError, NotFound, Unavailable
+from darkroom.errors import DarkroomError, NotFound, NotSignedIn, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +56,7 @@ def draw_and_stream(asked: Asked, services: Services) -> Response:
             story,
             following,
             is_gone=partial(caller_is_gone, request.environ),
+            has_ended=ended(services),
             told=partial(answered, job.id, services),
         )
         response = Response(events, content_type="text/event-stream", headers=HEADERS)
@@ -146,6 +148,7 @@ def _events(
     following: Following,
     *,
     is_gone: Callable[[], bool],
+    has_ended: Callable[[], bool],
     told: Callable[[], None],
 ) -> Iterator[bytes]:
     # Something is sent at once, if only a comment: the headers go with it.
@@ -159,6 +162,8 @@ def _events(
             events = []
         if following.is_over and not story.is_over:
             events += story.break_off()
+        if not story.is_over and has_ended():
+            events = story.break_off(NotSignedIn("The token or API key was ended: sign in again."))
         if not events and time.monotonic() - said_at >= HEARTBEAT_S:
             events = [PING]
         for each in events:

@@ -14,11 +14,12 @@ from api.account_schemas import (
     SignupSchema,
     UserSchema,
 )
-from api.auth import current_user, issue_token, signed_in
+from api.auditing import audit, audit_sign_in
+from api.auth import current_session, current_user, issue_token, signed_in
 from api.blueprints import Blueprint
 from api.services import services
-from darkroom.domain import ApiKey, User
-from darkroom.errors import Disabled, InvalidRequest, NotSignedIn
+from darkroom.domain import Action, ApiKey, Outcome, User
+from darkroom.errors import Conflict, Disabled, InvalidRequest, NotSignedIn
 
 accounts = Blueprint("accounts", __name__, description="Signing in, and one's own account")
 
@@ -31,8 +32,23 @@ def sign_in(credentials: dict[str, str]) -> dict[str, Any]:
     """Trade e-mail and password for a token."""
     user = _by_password(credentials["email"], credentials["password"])
     if user is None:
+        audit_sign_in(credentials["email"], services())
         raise NotSignedIn("E-mail or password is wrong, or the account is inactive.")
+    audit(Action.SIGN_IN, services(), by=user, target=user.id)
     return _session(user)
+
+
+@accounts.post("/signout")
+@signed_in
+@accounts.response(204)
+@accounts.problems(401, 409, 503)
+def sign_out() -> None:
+    """End the token this call was made with; other sign-ins of the account go on."""
+    session = current_session()
+    if session is None:
+        raise Conflict("An API key is no sign-in: revoke it by its id, or leave it as it is.")
+    services().storage.users.revoke_token(session.token_id, expires_at=session.expires_at)
+    audit(Action.SIGN_OUT, services(), target=session.user_id)
 
 
 @accounts.post("/signup")
@@ -49,6 +65,7 @@ def sign_up(new: dict[str, Any]) -> dict[str, Any]:
     user = services().storage.users.create(
         **new, permissions=services().settings.default_permissions
     )
+    audit(Action.SIGN_UP, services(), by=user, target=user.id)
     return _session(user)
 
 
@@ -67,10 +84,17 @@ def read_profile() -> User:
 @accounts.response(204)
 @accounts.problems(400, 401, 413, 415, 429, 503)
 def change_password(change: dict[str, str]) -> None:
-    """Change one's own password."""
+    """Change one's own password. All tokens of before end, this one too; API keys stay."""
     if _by_password(current_user().email, change["password"]) is None:
+        audit(
+            Action.PASSWORD_CHANGED,
+            services(),
+            target=current_user().id,
+            outcome=Outcome.REFUSED,
+        )
         raise InvalidRequest("The current password is wrong.", param="password")
     services().storage.users.update(current_user().id, password=change["new_password"])
+    audit(Action.PASSWORD_CHANGED, services(), target=current_user().id)
 
 
 @accounts.get("/api_key")
@@ -87,9 +111,10 @@ def list_keys() -> list[ApiKey]:
 @accounts.arguments(NewApiKeySchema, required=False)
 @accounts.response(201, CreatedApiKeySchema)
 @accounts.problems(400, 401, 413, 415, 503)
-def create_key(new: dict[str, str]) -> dict[str, Any]:
+def create_key(new: dict[str, Any]) -> dict[str, Any]:
     """Make an API key. Its secret is in this answer, and nowhere else ever after."""
-    key, secret = services().storage.users.create_key(current_user().id, name=new["name"])
+    key, secret = services().storage.users.create_key(current_user().id, **new)
+    audit(Action.KEY_CREATED, services(), target=key.id)
     return {**vars(key), "api_key": secret}
 
 
@@ -100,6 +125,7 @@ def create_key(new: dict[str, str]) -> dict[str, Any]:
 def delete_key(key_id: str) -> None:
     """Revoke an API key."""
     services().storage.users.delete_key(current_user().id, key_id)
+    audit(Action.KEY_REVOKED, services(), target=key_id)
 
 
 def _by_password(email: str, password: str) -> User | None:

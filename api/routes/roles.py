@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from api.auditing import audit
 from api.auth import admins_only
 from api.blueprints import Blueprint
 from api.role_schemas import RoleChangeSchema, RoleSchema
 from api.services import services
-from darkroom.domain import NamedRole
+from darkroom.domain import Action, NamedRole
 
 roles = Blueprint("roles", __name__, description="Roles and their limits, for admins")
 
@@ -41,6 +42,7 @@ def put_role(change: dict[str, Any], name: str) -> NamedRole:
     """
     role = NamedRole(name=name, limits=change["limits"])
     services().storage.roles.put(role)
+    audit(Action.ROLE_CHANGED, services(), target=name, fields=["limits"])
     return role
 
 
@@ -51,3 +53,4 @@ def put_role(change: dict[str, Any], name: str) -> NamedRole:
 def delete_role(name: str) -> None:
     """Delete a role that no account has."""
     services().storage.roles.delete(name)
+    audit(Action.ROLE_DELETED, services(), target=name)

@@ -26,10 +26,11 @@ from storage.usage import Grouping, UsageLine
 
 REPORT = {
     "200": {
+        "description": "The report, or its lines as a table.",
         "content": {
             "application/json": {"schema": UsageReportSchema},
             "text/csv": {"schema": {"type": "string"}},
-        }
+        },
     }
 }
 

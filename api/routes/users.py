@@ -2,11 +2,18 @@
 
 from typing import Any
 
-from api.account_schemas import NewUserSchema, UserChangeSchema, UserQuerySchema, UserSchema
+from api.account_schemas import (
+    NewUserSchema,
+    SessionsEndSchema,
+    UserChangeSchema,
+    UserQuerySchema,
+    UserSchema,
+)
+from api.auditing import audit
 from api.auth import admins_only, current_user
 from api.blueprints import Blueprint
 from api.services import services
-from darkroom.domain import Role, User
+from darkroom.domain import Action, Role, User
 from darkroom.errors import Conflict
 
 users = Blueprint("users", __name__, description="Accounts, for admins")
@@ -30,7 +37,9 @@ def list_users(query: dict[str, int]) -> list[User]:
 def create_user(new: dict[str, Any]) -> User:
     """Add an account. Without a password it can only be used by API key."""
     new.setdefault("permissions", services().settings.default_permissions)
-    return services().storage.users.create(**new)
+    user = services().storage.users.create(**new)
+    audit(Action.USER_CREATED, services(), target=user.id, fields=new)
+    return user
 
 
 @users.get("/<user_id>")
@@ -49,7 +58,22 @@ def read_user(user_id: str) -> User:
 @users.problems(400, 401, 403, 404, 409, 413, 415, 503)
 def change_user(changes: dict[str, Any], user_id: str) -> User:
     """Change what is given and keep the rest."""
+    changed = tuple(changes)
     steps_down = changes.get("role", Role.ADMIN) != Role.ADMIN or not changes.get("active", True)
     if steps_down and user_id == current_user().id:
         raise Conflict("You cannot take your own admin rights away: ask another admin.")
-    return services().storage.users.update(user_id, **changes)
+    user = services().storage.users.update(user_id, **changes)
+    audit(Action.USER_CHANGED, services(), target=user.id, fields=changed)
+    return user
+
+
+@users.post("/<user_id>/signout")
+@admins_only
+@users.arguments(SessionsEndSchema, required=False)
+@users.response(204)
+@users.problems(400, 401, 403, 404, 413, 415, 503)
+def end_sessions(wanted: dict[str, bool], user_id: str) -> None:
+    """End all sign-ins of an account, and revoke its API keys if `api_keys` says so."""
+    services().storage.users.end_sessions(user_id, api_keys_too=wanted["api_keys"])
+    fields = [name for name, is_wanted in wanted.items() if is_wanted]
+    audit(Action.SESSIONS_ENDED, services(), target=user_id, fields=fields)

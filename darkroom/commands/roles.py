@@ -42,16 +42,17 @@ def role() -> None:
 )
 def set_role(name: str, max_size: str | None, models: tuple[str, ...], **limits: int) -> None:
     """Make a role, or give one other limits. All of them are replaced."""
-    from darkroom.accounts import open_roles
-    from darkroom.domain import Limits, NamedRole, Size
+    from darkroom.accounts import note, open_current
+    from darkroom.domain import Action, Limits, NamedRole, Size
 
     try:
         size = None if max_size is None else Size.parse(max_size)
     except ValueError as error:
         raise click.BadParameter(f"{error}.", param_hint="--max-size") from error
     made = NamedRole(name=name, limits=Limits(max_size=size, models=models or None, **limits))
-    with open_roles(start()) as roles:
-        roles.put(made)
+    with open_current(start()) as storage:
+        storage.roles.put(made)
+        note(storage, Action.ROLE_CHANGED, target=name, fields=["limits"])
     click.echo(f"{name}: {_words(made.limits)}")
 
 
@@ -69,10 +70,12 @@ def list_roles() -> None:
 @click.argument("name")
 def delete_role(name: str) -> None:
     """Delete a role that no account has."""
-    from darkroom.accounts import open_roles
+    from darkroom.accounts import note, open_current
+    from darkroom.domain import Action
 
-    with open_roles(start()) as roles:
-        roles.delete(name)
+    with open_current(start()) as storage:
+        storage.roles.delete(name)
+        note(storage, Action.ROLE_DELETED, target=name)
 
 
 def _words(limits: "Limits") -> str:

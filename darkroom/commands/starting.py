@@ -10,11 +10,19 @@ if TYPE_CHECKING:
 
 def start(**overrides: Any) -> "Settings":
     """What every such command does first: read the settings, and log as they say."""
+    import structlog
+
     from darkroom import logs
-    from darkroom.settings import load_settings
+    from darkroom.settings import exposed_files, load_settings
 
     settings = load_settings(**overrides)
     logs.configure(settings)
+    for name, path in exposed_files():
+        structlog.get_logger(__name__).warning(
+            "others on this machine may read or change a secret file: chmod 600",
+            variable=name,
+            path=str(path),
+        )
     return settings
 
 

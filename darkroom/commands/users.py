@@ -22,8 +22,8 @@ def add_user(
     email: str, name: str | None, admin: bool, role: str | None, password_stdin: bool
 ) -> None:
     """Create an account and print its first API key."""
-    from darkroom.accounts import open_users
-    from darkroom.domain import Role
+    from darkroom.accounts import note, open_current
+    from darkroom.domain import Action, Role
 
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
     if password == "":
@@ -31,15 +31,17 @@ def add_user(
     if admin and role is not None:
         raise click.UsageError("--admin is a role: leave out --role.")
     settings = start()
-    with open_users(settings) as users:
-        account = users.create(
+    with open_current(settings) as storage:
+        account = storage.users.create(
             email=email,
             name=name or email,
             role=Role.ADMIN if admin else role or Role.USER,
             permissions=settings.default_permissions,
             password=password,
         )
-        _, key = users.create_key(account.id, name="first key")
+        made, key = storage.users.create_key(account.id, name="first key")
+        note(storage, Action.USER_CREATED, target=account.id)
+        note(storage, Action.KEY_CREATED, target=made.id)
     click.echo(f"Created {account.email}.", err=True)
     show_key(key)
 
@@ -107,10 +109,13 @@ def _limit(name: str, text: str) -> int | None:
 @click.argument("role")
 def give_role(email: str, role: str) -> None:
     """Give an account a role; its limits hold from the next request on."""
-    from darkroom.accounts import open_users, with_email
+    from darkroom.accounts import note, open_current, with_email
+    from darkroom.domain import Action
 
-    with open_users(start()) as users:
-        account = users.update(with_email(users, email).id, role=role)
+    with open_current(start()) as storage:
+        account = with_email(storage.users, email)
+        account = storage.users.update(account.id, role=role)
+        note(storage, Action.USER_CHANGED, target=account.id, fields=["role"])
     click.echo(f"{account.email} has the role {account.role}.")
 
 
@@ -119,8 +124,30 @@ def give_role(email: str, role: str) -> None:
 @click.option("--name", default="from the command line", show_default=True, help="What it is for.")
 def add_key(email: str, name: str) -> None:
     """Create another API key for an account and print it."""
-    from darkroom.accounts import open_users, with_email
+    from darkroom.accounts import note, open_current, with_email
+    from darkroom.domain import Action
 
-    with open_users(start()) as users:
-        _, key = users.create_key(with_email(users, email).id, name=name)
+    with open_current(start()) as storage:
+        made, key = storage.users.create_key(with_email(storage.users, email).id, name=name)
+        note(storage, Action.KEY_CREATED, target=made.id)
     show_key(key)
+
+
+@user.command("signout")
+@click.argument("email")
+@click.option("--keys", is_flag=True, help="Revoke the API keys, too.")
+def end_sessions(email: str, keys: bool) -> None:
+    """End all sign-ins of an account at once."""
+    from darkroom.accounts import note, open_current, with_email
+    from darkroom.domain import Action
+
+    with open_current(start()) as storage:
+        account = with_email(storage.users, email)
+        storage.users.end_sessions(account.id, api_keys_too=keys)
+        note(
+            storage,
+            Action.SESSIONS_ENDED,
+            target=account.id,
+            fields=["api_keys"] if keys else [],
+        )
+    click.echo(f"Signed {account.email} out.", err=True)

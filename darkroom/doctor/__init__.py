@@ -9,7 +9,7 @@ from darkroom.doctor import clocks, stores
 from darkroom.doctor.broker import broker
 from darkroom.doctor.diagnosis import Diagnosis, Grade, diagnose, failed, well
 from darkroom.doctor.surroundings import surroundings
-from darkroom.errors import SettingsError
+from darkroom.errors import KeysUnreadable, SettingsError
 from darkroom.settings import Settings
 from engines.catalog import Catalog
 from engines.checkup import check_engines
@@ -77,7 +77,12 @@ def _enabled(storage: Storage, settings: Settings) -> list[str]:
 
 def _engines(storage: Storage, settings: Settings) -> Iterator[Diagnosis]:
     registry = Registry(Catalog.load(settings.model_catalog))
-    config = registry.configure(storage.config.values(), settings)
+    try:
+        values = storage.config.values()
+    except KeysUnreadable as error:
+        yield failed("stored keys", error.detail)
+        return
+    config = registry.configure(values, settings)
     for each in check_engines(registry, config):
         name = each.engine if each.server is None else f"{each.engine}, server {each.server}"
         part = f"engine {name} ({', '.join(each.operations)})"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from darkroom.doctor.diagnosis import Diagnosis, doubtful, failed, well
 from darkroom.secrets import SECRET_FILE
-from darkroom.settings import Settings
+from darkroom.settings import Settings, exposed_files
 
 #: Descriptors of an API process besides one for each of its threads: files, database, broker.
 OTHER_DESCRIPTORS = 256
@@ -14,6 +14,11 @@ OTHER_DESCRIPTORS = 256
 
 def surroundings(settings: Settings) -> Iterator[Diagnosis]:
     yield _secret(settings)
+    for name, path in exposed_files():
+        yield doubtful(
+            "secret files",
+            f"Others on this machine may read or change {path} ({name}): run `chmod 600` on it.",
+        )
     yield _descriptors(settings)
 
 

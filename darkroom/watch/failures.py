@@ -47,7 +47,6 @@ def start(settings: Settings, part: str) -> None:
             # The others listen to Flask, Celery, Redis and the log, and send what they see there.
             default_integrations=False,
             auto_enabling_integrations=False,
-            send_default_pii=False,
             include_local_variables=False,
             max_request_body_size="never",
             max_breadcrumbs=0,

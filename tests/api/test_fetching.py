@@ -109,6 +109,9 @@ def test_what_a_url_leads_to_is_fetched(homely: Fetcher, server: StandIn) -> Non
         "[::127.0.0.1]",
         "[64:ff9b:1::7f00:1]",
         "[ff02::1]",
+        "127.1",
+        "0177.0.0.1",
+        "127.0.0.1.",
     ],
 )
 def test_no_private_host_is_connected_to(fetcher: Fetcher, host: str) -> None:
@@ -128,6 +131,29 @@ def test_no_private_host_is_connected_to(fetcher: Fetcher, host: str) -> None:
 )
 def test_public_hosts_are_public(address: str) -> None:
     assert is_public(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "192.0.0.8",
+        "192.0.0.170",
+        "198.18.0.1",
+        "198.51.100.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::ffff:192.0.0.8",
+        "::ffff:0:127.0.0.1",
+        "2002:c000:8::1",
+        "2001:0:7f00:1::",
+        "2001:db8::1",
+        "3fff::1",
+        "5f00::1",
+    ],
+)
+def test_addresses_set_apart_for_something_are_not_public(address: str) -> None:
+    """Whatever the table of this Python says: older ones lack some."""
+    assert not is_public(ipaddress.ip_address(address))
 
 
 def test_a_name_of_a_private_address_is_not_connected_to(

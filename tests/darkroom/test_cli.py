@@ -4,12 +4,14 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from darkroom.cli import commands, main
+from darkroom.errors import SettingsError
 from darkroom.settings import Settings
 from storage import Storage, open_storage
 
@@ -205,3 +207,37 @@ def test_a_role_is_made_given_and_listed() -> None:
         "guest: max_size 512x768, max_count 2, models builtin/*",
     ]
     assert _type("user", "list").stdout.count("  guest  ") == 2
+
+
+class TestSecurity:
+    OLD, NEW = "o" * 40, "n" * 40
+
+    def test_the_audit_log_tells_what_the_command_line_did(self) -> None:
+        _type("migrate")
+        _type("user", "add", "ada@example.org")
+        _type("user", "signout", "ada@example.org", "--keys")
+
+        newest, *rest = _type("audit").stdout.splitlines()
+
+        assert newest.endswith(
+            "sessions_ended done  by - from command line: ada@example.org  (api_keys)"
+        )
+        assert len(rest) == 3
+        only = _type("audit", "--action", "key_created", "--json").stdout.splitlines()
+        assert len(only) == 1
+        assert '"address":"command line"' in only[0]
+
+    def test_a_new_secret_takes_over_the_stored_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DARKROOM_SECRET_KEY", self.OLD)
+        _type("migrate")
+        with closing(open_storage(Settings(secret_key=self.OLD))) as storage:
+            storage.config.update({"IMAGES_OPENAI_API_KEY": "sk-precious"})
+        monkeypatch.setenv("DARKROOM_SECRET_KEY", self.NEW)
+
+        with pytest.raises(SettingsError, match="SECRET_KEY_PREVIOUS"):
+            _type("rotate-key")
+        monkeypatch.setenv("DARKROOM_SECRET_KEY_PREVIOUS", self.OLD)
+        assert "Encrypted 1" in _type("rotate-key").stdout
+
+        with closing(open_storage(Settings(secret_key=self.NEW))) as storage:
+            assert storage.config.values()["IMAGES_OPENAI_API_KEY"] == "sk-precious"

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from darkroom.ownership import owning
 from darkroom.secrets import SECRET_FILE
 from darkroom.settings import Settings
 from darkroom.supervision import Supervisor
+from storage import open_storage
 from tests.end_to_end.caller import until
 from tests.engines.servers.openai import OpenAIServer
 
@@ -155,3 +157,21 @@ def test_clocks_that_are_apart_are_in_doubt_and_fail_beyond_a_lease(
     found = agreement("database", lambda: time.time() + apart_s, lease_s=30)
 
     assert found.grade == grade
+
+
+def test_keys_of_another_secret_and_open_secret_files_are_told_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text("o" * 40)
+    file.chmod(0o644)
+    monkeypatch.setenv("DARKROOM_SECRET_KEY_FILE", str(file))
+    run("migrate")
+    with closing(open_storage(Settings(data_dir=tmp_path, secret_key="o" * 40))) as storage:
+        storage.config.update({"IMAGES_OPENAI_API_KEY": "sk-precious"})
+    file.write_text("n" * 40)
+
+    found = run("doctor").stdout
+
+    assert "WARNING secret files" in found
+    assert "FAILED  stored keys: Stored engine keys cannot be read (IMAGES_OPENAI_API_KEY)" in found

@@ -53,6 +53,15 @@ def test_each_purpose_has_its_own_key() -> None:
     assert {len(key) for key in keys} == {32}
 
 
+def test_what_was_sealed_with_a_secret_of_before_opens_too() -> None:
+    sealed = SecretBox("a" * 40).seal("sk-precious")
+
+    rotated = SecretBox("b" * 40, "a" * 40)
+
+    assert rotated.open(sealed) == "sk-precious"
+    assert SecretBox("b" * 40).open(rotated.seal("sk-newer")) == "sk-newer"
+
+
 def test_what_is_sealed_opens_with_the_same_secret_only() -> None:
     sealed = SecretBox("a" * 40).seal("sk-precious")
 

@@ -1,14 +1,17 @@
 """Settings: what is read, from where, and what is said when it cannot be used."""
 
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from darkroom.configuration import FIELDS
 from darkroom.errors import SettingsError
 from darkroom.settings import (
     ClientSettings,
     Settings,
+    exposed_files,
     load_client_settings,
     load_settings,
     variables,
@@ -67,6 +70,60 @@ def test_a_secret_is_read_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("DARKROOM_SECRET_KEY_FILE", str(file))
 
     assert load_settings().secret_key == "s" * 40
+
+
+SECRETS = [
+    *(
+        f"DARKROOM_{each.name.upper()}"
+        for each in fields(Settings)
+        if "help" in each.metadata and not each.repr
+    ),
+    "DARKROOM_DATABASE_URL",
+    "DARKROOM_REDIS_URL",
+    *(each.name for each in FIELDS if each.secret and each.kind == "text"),
+]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_every_secret_can_come_from_a_file_and_does_not_show(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    value = "precious" * 5
+    (tmp_path / "secret").write_text(f"{value}\n")
+    monkeypatch.setenv("DARKROOM_ADMIN_EMAIL", "ada@example.org")
+    monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))
+
+    settings = load_settings()
+
+    read = {**vars(settings), **settings.config_defaults}
+    found = read[name] if name in read else read[name.removeprefix("DARKROOM_").lower()]
+    assert found in {value, (value,)}
+    assert name.endswith("_URL") or value not in repr(settings)
+
+
+@pytest.mark.parametrize("name", [each.name for each in FIELDS if each.kind == "servers"])
+def test_the_keys_of_several_servers_can_come_from_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "secret").write_text('[{"name": "a", "api_key": "precious"}]\n')
+    monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))
+
+    settings = load_settings()
+
+    assert settings.config_defaults[name] == [{"name": "a", "api_key": "precious"}]
+    assert "precious" not in repr(settings)
+
+
+@pytest.mark.parametrize(("mode", "is_told"), [(0o600, False), (0o640, False), (0o644, True)])
+def test_a_secret_file_that_others_may_read_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int, is_told: bool
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text("s" * 40)
+    file.chmod(mode)
+    monkeypatch.setenv("DARKROOM_SECRET_KEY_FILE", str(file))
+
+    assert exposed_files() == ([("DARKROOM_SECRET_KEY_FILE", file)] if is_told else [])
 
 
 def test_a_client_reads_what_it_needs_and_no_more(

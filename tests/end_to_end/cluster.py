@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
+from urllib.parse import urlsplit
 
 import requests
 
@@ -115,6 +116,7 @@ class Cluster(Caller):
         *,
         workers: int = 1,
         apis: int = 1,
+        broker_program: str | None = None,
         broker_options: Sequence[str] = (),
         **settings: object,
     ) -> None:
@@ -122,7 +124,9 @@ class Cluster(Caller):
         self.api_ports = [free_port() for _ in range(apis)]
         api_port, broker_port = self.api_ports[0], free_port()
         self.url = f"http://127.0.0.1:{api_port}"
-        self.redis_url = redis_url = f"redis://127.0.0.1:{broker_port}/0"
+        self.redis_url = redis_url = str(
+            settings.get("redis_url", f"redis://127.0.0.1:{broker_port}/0")
+        )
         self.ledger = Ledger(folder / "ledger")
         environment: dict[str, Any] = {
             "data_dir": folder / "data",
@@ -149,11 +153,11 @@ class Cluster(Caller):
         self.broker = self.part(
             "broker",
             [
-                choice.redis_program(),
+                broker_program or choice.redis_program(),
                 *("--port", str(broker_port), "--bind", "127.0.0.1", "--save", ""),
                 *("--appendonly", "no", "--dir", str(folder), *broker_options),
             ],
-            lambda _: _accepts(broker_port),
+            lambda _: _accepts(urlsplit(redis_url).port or broker_port),
         )
         self.apis = [
             self.part(

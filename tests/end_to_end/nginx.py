@@ -1,7 +1,5 @@
 """nginx with the very file of `deploy/nginx`, but for its names, addresses and folders."""
 
-import datetime
-import ipaddress
 import os
 import shutil
 import subprocess
@@ -11,11 +9,8 @@ from types import TracebackType
 from typing import Self
 
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.backends.certificates import make_certificate
 from tests.backends.ports import free_port
 from tests.end_to_end.caller import PATIENCE_S, until
 
@@ -53,10 +48,9 @@ class Nginx:
         self._port = free_port()
         self._program = program() or ""
         self.url = f"https://127.0.0.1:{self._port}"
-        #: What it is to be trusted by.
-        self.certificate = folder / "certificate.pem"
         folder.mkdir()
-        self._make_certificate()
+        #: The first is what it is to be trusted by.
+        self.certificate, key = make_certificate(folder)
         first, second = ports
         text = CONFIGURATION.read_text()
         for there, here in (
@@ -65,7 +59,7 @@ class Nginx:
             ("listen 80;", f"listen 127.0.0.1:{free_port()};"),
             ("listen 443 ssl;", f"listen 127.0.0.1:{self._port} ssl;"),
             ("/etc/ssl/certs/images.example.org.pem", str(self.certificate)),
-            ("/etc/ssl/private/images.example.org.key", str(folder / "key.pem")),
+            ("/etc/ssl/private/images.example.org.key", str(key)),
             ("/srv/darkroom/files/", f"{files}/"),
         ):
             assert text.count(there) == 1, there
@@ -110,26 +104,3 @@ class Nginx:
         except requests.ConnectionError:
             return False
         return True
-
-    def _make_certificate(self) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        now = datetime.datetime.now(datetime.UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        pem = serialization.Encoding.PEM
-        self.certificate.write_bytes(certificate.public_bytes(pem))
-        (self._folder / "key.pem").write_bytes(
-            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        )

@@ -102,6 +102,8 @@ def test_every_process_is_restarted_under_load_and_no_call_fails(
         workers=2,
         builtin_latency_s=0.3,
         accel_location="/_files/",
+        # What nginx sends itself.
+        storage_url=(tmp_path / "files").as_uri(),
         stop_s=10,
         **database,
     ) as cluster:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from darkroom.configuration import Value
-from darkroom.errors import SettingsError
+from darkroom.errors import KeysUnreadable
 from darkroom.secrets import SecretBox
 from storage import Storage
 from storage.config import Config
@@ -79,7 +79,7 @@ def test_a_secret_is_not_readable_in_the_database(storage: Storage) -> None:
 def test_another_secret_key_is_named_as_the_cause(storage: Storage) -> None:
     opened(storage, secret="one").update({KEY: "sk-1"})
 
-    with pytest.raises(SettingsError, match=r"DARKROOM_SECRET_KEY.*save the key anew"):
+    with pytest.raises(KeysUnreadable, match=r"DARKROOM_SECRET_KEY.*save all of these keys anew"):
         opened(storage, secret="another").values()
 
 

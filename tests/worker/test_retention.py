@@ -6,7 +6,7 @@ import fakeredis
 import pytest
 from sqlalchemy import text
 
-from darkroom.domain import Job, StoredImage
+from darkroom.domain import Action, Job, StoredImage
 from darkroom.errors import NotFound, Unavailable
 from storage import Storage
 from storage.retention import DAY_S, Limits
@@ -19,7 +19,7 @@ from tests.worker.doubles import (
     returning,
 )
 from worker import retention
-from worker.retention import PLACE, Batch, prune
+from worker.retention import PLACE, Batch, prune, prune_audit
 
 Submit = Callable[..., Job]
 
@@ -199,3 +199,15 @@ def test_without_limits_everything_is_kept(
     hire().round()
 
     assert is_kept(storage, old)
+
+
+def test_the_audit_log_is_pruned_once_in_a_while_for_all_workers(
+    storage: Storage, broker: fakeredis.FakeRedis
+) -> None:
+    storage.audit.add(Action.SIGN_IN, address="::1")
+    prune_audit(storage, broker, days=0)
+    storage.audit.add(Action.SIGN_OUT, address="::1")
+
+    prune_audit(storage, broker, days=0)
+
+    assert [each.action for each in storage.audit.list()] == [Action.SIGN_OUT]

@@ -8,8 +8,8 @@ release before. What a row counts for follows from the row alone: see `IMAGES` a
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009"
-down_revision = "0012"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

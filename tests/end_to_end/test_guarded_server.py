@@ -1,0 +1,96 @@
+"""The server itself, against callers who mean it no good: a real one, on a real socket."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+SERVE = """
+from api import server
+from darkroom.settings import load_settings
+server.STALLED_S = 1
+server.serve(load_settings())
+"""
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    folder: Path = tmp_path_factory.mktemp("guarded")
+    environment = os.environ | {
+        "DARKROOM_DATA_DIR": str(folder),
+        "DARKROOM_PORT": "0",
+        "DARKROOM_REDIS_URL": "redis://127.0.0.1:1/0",
+        "DARKROOM_STOP_S": "1",
+    }
+    subprocess.run(
+        [sys.executable, "-m", "darkroom", "migrate"],
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVE], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        found = re.search(r":(\d+) \(pid", process.stdout.readline())
+        assert found is not None
+        yield int(found[1])
+        process.terminate()
+
+
+def exchange(port: int, data: bytes) -> bytes:
+    """What the server answers to these bytes, until it hangs up."""
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=60)) as connection:
+        connection.sendall(data)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+        return answer
+
+
+def head(*lines: str) -> bytes:
+    return "\r\n".join([*lines, "Host: x", "Connection: close", "", ""]).encode()
+
+
+def test_no_version_of_the_server_is_told(port: int) -> None:
+    answer = exchange(port, head("GET /health HTTP/1.1"))
+
+    (server,) = re.findall(rb"(?im)^server: (.*?)\r$", answer)
+    assert not re.search(rb"\d", server)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("GET /health?" + "a" * 9000 + " HTTP/1.1",),
+        ("GET /health HTTP/1.1", "X-Long: " + "a" * 9000),
+        ("GET /health HTTP/1.1", *(f"X-{each}: a" for each in range(101))),
+    ],
+    ids=["line", "field", "fields"],
+)
+def test_a_head_without_end_is_refused(port: int, lines: tuple[str, ...]) -> None:
+    answer = exchange(port, head(*lines))
+
+    assert re.match(rb"HTTP/1.1 4\d\d ", answer)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /health HTTP/1.1\r\nHost:",
+        b"POST /api/v1/auths/signin HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 99\r\n\r\n{",
+    ],
+    ids=["head", "body"],
+)
+def test_who_stops_in_the_middle_of_a_request_is_cut_off(port: int, sent: bytes) -> None:
+    answer = exchange(port, sent)
+
+    assert b"HTTP/1.1 200" not in answer
+    assert exchange(port, head("GET /health HTTP/1.1")).startswith(b"HTTP/1.1 200")

@@ -108,8 +108,8 @@ class Counters:
         try:
             return self._send(limits, window_s)
         except NoScriptError:
-            # The one that counts comes last. Were it there alone for a moment, another process would
-            # count with it, miss the other, and count once more.
+            # The one that counts comes last. Were it there alone for a moment, another process
+            # would count with it, miss the other, and count once more.
             for each in (
                 self._storage.lua_sliding_window,
                 self._storage.lua_acquire_sliding_window,

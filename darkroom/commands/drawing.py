@@ -1,6 +1,7 @@
 """One job from the command line: followed with a live bar, saved, shown."""
 
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,22 +17,28 @@ if TYPE_CHECKING:
 
 def draw(
     caller: Caller,
-    submit: Callable[["Client"], "Job"],
+    submit: Callable[["Client", str], "Job"],
     folder: Path,
     *,
     preview: bool,
 ) -> None:
-    """Have a job drawn, and save its pictures. Ctrl-C cancels it: nobody waits for it then."""
+    """Have a job drawn, and save its pictures. Ctrl-C cancels it: nobody waits for it then.
+
+    `submit` asks for it, with an idempotency key.
+    """
     from darkroom.commands.previewing import show
     from darkroom.commands.saving import make_folder, save_pictures
 
     make_folder(folder)
+    key = str(uuid.uuid4())
     with caller.client() as client:
-        job = submit(client)
+        job = None
         try:
+            job = submit(client, key)
             job = _followed(client, job).checked()
         except KeyboardInterrupt:
-            _cancel(caller, client, job)
+            # The server may have accepted what it could not answer: asked again, it names that job.
+            _cancel(caller, client, job or submit(client, key))
             sys.exit(INTERRUPTED)
         paths = save_pictures(client, job, folder)
     for warning in job.warnings:

@@ -49,7 +49,9 @@ def edit(
     masked = None if mask is None else _picture(mask)
     draw(
         caller,
-        lambda client: client.submit(prompt, image=pictures, mask=masked, **given(fields)),
+        lambda client, key: client.submit(
+            prompt, image=pictures, mask=masked, idempotency_key=key, **given(fields)
+        ),
         output,
         preview=preview,
     )

@@ -32,7 +32,7 @@ def generate(caller: Caller, prompt: str, output: Path, preview: bool, **fields:
 
     draw(
         caller,
-        lambda client: client.submit(prompt, **given(fields)),
+        lambda client, key: client.submit(prompt, idempotency_key=key, **given(fields)),
         output,
         preview=preview,
     )

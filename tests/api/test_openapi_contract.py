@@ -21,7 +21,7 @@ import schemathesis
 from flask import Flask
 from schemathesis.engine import events, from_schema
 from schemathesis.engine.recorder import RecordedScenario
-from sqlalchemy import delete, update
+from sqlalchemy import delete, null, update
 
 from api.services import EXTENSION
 from darkroom.domain import NO_LIMITS, NamedRole, Role
@@ -248,14 +248,14 @@ def ask(app: Flask, storage: Storage, queue: InlineQueue) -> Callable[..., Answe
     def tidy_up() -> None:
         # What one call configures must not decide what all others find.
         storage.config.update(configured)
-        # Nor whether they are signed in.
+        # Nor whether they are signed in, and what they may.
         with storage.database.writing() as connection:
-            connection.execute(update(users).values(token_epoch=0))
+            connection.execute(
+                update(users).values(token_epoch=0, limits=null(), max_running=None, quotas=null())
+            )
             connection.execute(delete(revoked_tokens))
         storage.roles.put(NamedRole(name="guest", limits=NO_LIMITS))
         storage.roles.put(NamedRole(name=Role.USER, limits=NO_LIMITS))
-        for user in storage.users.list():
-            storage.users.update(user.id, own_limits=NO_LIMITS, quotas={})
         # A batch that is followed must end, which takes a worker.
         for batch_id in storage.batches.unplanted():
             while storage.batches.plant(batch_id):

@@ -31,7 +31,7 @@ from storage.tables import revoked_tokens, users
 from tests.api.conftest import Caller, InlineQueue
 from tests.backends.choice import places
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 PASSWORD = "correct horse"
 

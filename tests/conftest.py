@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import structlog
 
 from darkroom.configuration import FIELDS
 from darkroom.settings import PREFIX
@@ -64,3 +65,10 @@ def _turn(path: Path) -> tuple[int, int]:
 def pytest_xdist_auto_num_workers() -> int:
     """More processes than cores, since many tests wait most of their time."""
     return (os.cpu_count() or 1) + 2
+
+
+@pytest.fixture(autouse=True)
+def _no_ids_of_another_test() -> None:
+    """What a request bound to the log lines of its thread stays there, as it does in a server until
+    the next request."""
+    structlog.contextvars.clear_contextvars()

@@ -97,13 +97,6 @@ class Pool:
             return self.places
         return tuple(each for each in self.places if each.models is None or model in each.models)
 
-    def closed_models(self, open_places: Collection[Place]) -> frozenset[str]:
-        """Listed models that none of these servers could draw."""
-        listed = frozenset[str]().union(*(each.models or () for each in self.places))
-        if not listed or any(each.models is None for each in open_places):
-            return frozenset()
-        return listed - frozenset[str]().union(*(each.models or () for each in open_places))
-
 
 #: The pool of an engine for one operation.
 PoolOf = Callable[[str, Operation], Pool]

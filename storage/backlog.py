@@ -16,10 +16,11 @@ that two of them never take the same job.
 import random
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import zip_longest
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -43,7 +44,7 @@ from sqlalchemy import (
 from darkroom.domain import JobStatus, Lane
 from darkroom.pools import Place, Pool, single
 from storage.database import Database, epoch_now, upsert_for
-from storage.placing import loads, well_places, with_room
+from storage.placing import loads, openings, well_places, with_room
 from storage.tables import attempts, engine_health, jobs, turns
 
 # The conditions of the partial indexes, to the letter: a bound parameter in the place of a constant
@@ -98,7 +99,7 @@ LANES = select(
 )
 SENT_IN_LANE = select(func.count()).where(SENT, _FOR_ENGINE, _IN_LANE)
 OLDEST = (
-    select(jobs.c.id, jobs.c.model)
+    select(jobs.c.id, jobs.c.model, jobs.c.server, jobs.c.upstream_id, jobs.c.avoided)
     .where(
         WAITING,
         _FOR_ENGINE,
@@ -138,6 +139,9 @@ def _taking_turn(dialect: str) -> Insert:
         index_elements=[turns.c.owner_id], set_={"taken_at": row.excluded.taken_at}
     )
 
+
+#: Tells whether a job of which this much is known could go to a server now.
+HasOpening = Callable[[Any], object]
 
 #: How many of an owner's jobs are looked through for one that a free server can draw.
 LOOKED_THROUGH = 300
@@ -339,7 +343,8 @@ class Backlog:
         well = well_places(connection, pool, engine_rests=waiting.rests)
         if not well:
             return []
-        slots, closed = self._slots(connection, pool, well)
+        slots, held = self._slots(connection, pool, well)
+        has_opening = partial(openings, pool, well, held) if pool.has_choice else None
         places = dict.fromkeys(Lane, slots)
         if pool.is_limited and random.random() < BATCH_SHARE:  # noqa: S311 - guards nothing
             # The lanes share the slots, and the first would leave the other none.
@@ -351,7 +356,7 @@ class Backlog:
             if room <= 0:
                 continue
             for owner_id, job_id in self._choose(
-                connection, engine, lane, room, allowances, closed
+                connection, engine, lane, room, allowances, has_opening
             ):
                 allowances.use(owner_id)
                 chosen.append(Next(id=job_id, engine=engine, lane=lane))
@@ -366,18 +371,17 @@ class Backlog:
 
     def _slots(
         self, connection: Connection, pool: Pool, well: Sequence[Place]
-    ) -> tuple[int, frozenset[str]]:
-        """How many more jobs of an engine may run or be sent, and of which models none."""
+    ) -> tuple[int, Mapping[str | None, int]]:
+        """How many more jobs of an engine may run or be sent, and how busy its servers are."""
         if not pool.is_limited:
-            return sys.maxsize, pool.closed_models(well)
+            return sys.maxsize, {}
         held = loads(connection, pool.engine)
         free = with_room(well, held)
-        closed = pool.closed_models(free)
         if any(each.limit is None for each in free):
-            return sys.maxsize, closed
+            return sys.maxsize, held
         room = sum((each.limit or 0) - held[each.server] for each in free)
         sent = connection.scalar(select(func.count()).where(SENT, jobs.c.engine == pool.engine))
-        return room - (sent or 0), closed
+        return room - (sent or 0), held
 
     def _choose(
         self,
@@ -386,7 +390,7 @@ class Backlog:
         lane: Lane,
         room: int,
         allowances: "_Allowances",
-        closed: frozenset[str],
+        has_opening: HasOpening | None,
     ) -> Sequence[tuple[str, str]]:
         """Owner and id of one job of each owner in turn, those served least recently first."""
         queues: list[list[tuple[str, str]]] = []
@@ -395,7 +399,9 @@ class Backlog:
                 break
             limit = min(room, allowances.of(row.id, row.max_running))
             # None of an owner's jobs may be due: that must not keep the others waiting.
-            if limit > 0 and (ids := self._oldest(connection, engine, lane, row.id, limit, closed)):
+            if limit <= 0:
+                continue
+            if ids := self._oldest(connection, engine, lane, row.id, limit, has_opening):
                 queues.append([(row.id, each) for each in ids])
         rounds = zip_longest(*queues)
         return [each for turn in rounds for each in turn if each is not None][:room]
@@ -407,14 +413,16 @@ class Backlog:
         lane: Lane,
         owner: str,
         limit: int,
-        closed: frozenset[str],
+        has_opening: HasOpening | None,
     ) -> list[str]:
         asked = {"engine": engine, "lane": lane, "owner": owner, "most": limit}
-        if not closed:
-            return [row.id for row in connection.execute(OLDEST, asked)]
-        # Of so many and no more: all of an owner's jobs may be of models whose servers are full.
-        some = connection.execute(OLDEST, asked | {"most": max(limit, LOOKED_THROUGH)})
-        return [row.id for row in some if row.model not in closed][:limit]
+        rows = connection.execute(OLDEST, asked).all()
+        if has_opening is not None and not all(map(has_opening, rows)):
+            # They may have to wait for a full server while others are free. Of so many and no
+            # more, because all of an owner's jobs may have to.
+            some = connection.execute(OLDEST, asked | {"most": max(limit, LOOKED_THROUGH)})
+            rows = [each for each in some if has_opening(each)][:limit]
+        return [row.id for row in rows]
 
     def _mark(self, connection: Connection, chosen: Sequence[Next]) -> Sequence[Next]:
         rows = connection.execute(MARK, {"chosen": [each.id for each in chosen]}).all()

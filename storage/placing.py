@@ -74,40 +74,53 @@ def with_room(places: Collection[Place], held: Mapping[str | None, int]) -> list
     return [each for each in places if each.limit is None or held.get(each.server, 0) < each.limit]
 
 
+def openings(
+    pool: Pool, well: Collection[Place], held: Mapping[str | None, int], job: Row[Any]
+) -> list[Choice]:
+    """Where a job could go now, of the servers that are `well` and busy with so many jobs; nowhere
+    when it has to wait.
+
+    `job` has its `model`, `server`, `upstream_id` and `avoided`.
+    """
+    goes_on = True
+    if pool.resumes and job.upstream_id is not None:
+        stays = [each for each in well if each.server == job.server]
+        if stays:
+            return [Choice(server=job.server)] if with_room(stays, held) else []
+        if not pool.begins_anew:
+            # It waits for its server; one that is no more is told by whoever looks for it.
+            is_gone = all(each.server != job.server for each in pool.places)
+            return [Choice(server=job.server)] if is_gone else []
+        goes_on = False
+    candidates = [each for each in pool.with_model(job.model) if each in well]
+    untried = [each for each in candidates if each.server not in (job.avoided or ())]
+    return [
+        Choice(server=each.server, goes_on=goes_on)
+        for each in with_room(untried or candidates, held)
+    ]
+
+
 def choose(connection: Connection, pool: Pool, job: Row[Any]) -> Choice | None:
     """The server for a job, or None when it has to wait: they rest, or are full.
 
-    `job` has its `model`, `server`, `upstream_id` and `avoided`, and whether its engine `rests`.
-    Where servers are counted nobody else may count those of the engine meanwhile.
+    `job` is as in `openings`, and has whether its engine `rests`. Where servers are counted nobody
+    else may count those of the engine meanwhile.
     """
     well = well_places(connection, pool, engine_rests=job.rests)
     if not well:
         return None
     held = loads(connection, pool.engine) if pool.is_counted else Counter()
-    goes_on = True
-    if pool.resumes and job.upstream_id is not None:
-        stays = [each for each in well if each.server == job.server]
-        if stays:
-            return Choice(server=job.server) if with_room(stays, held) else None
-        if not pool.begins_anew:
-            # It waits for its server; one that is no more is told by whoever looks for it.
-            is_gone = all(each.server != job.server for each in pool.places)
-            return Choice(server=job.server) if is_gone else None
-        goes_on = False
-    candidates = [each for each in pool.with_model(job.model) if each in well]
-    untried = [each for each in candidates if each.server not in (job.avoided or ())]
-    free = with_room(untried or candidates, held)
-    if not free:
-        return None
-    if len(free) > 1:
+    found = openings(pool, well, held, job)
+    if len(found) > 1:
         turns = _turns(connection, pool.engine)
-        free.sort(
+        limits = {each.server: each.limit or MANY for each in pool.places}
+        found.sort(
             key=lambda each: (
-                held[each.server] / (each.limit or MANY),
+                held[each.server] / limits[each.server],
                 turns.get(each.server or "", 0.0),
             )
         )
-    return Choice(server=free[0].server, goes_on=goes_on)
+    return found[0] if found else None
 
 
 def take_turn(connection: Connection, engine: str, server: str) -> None:

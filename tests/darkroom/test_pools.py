@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from darkroom.configuration import EngineConfig, Value, assemble
-from darkroom.pools import Place, Pool, read_servers
+from darkroom.pools import read_servers
 
 BUILT_IN = EngineConfig(name="builtin")
 
@@ -73,13 +73,3 @@ def test_keys_of_servers_are_not_shown() -> None:
     config = assemble({"COMFYUI_SERVERS": [{"api_key": "token-1"}]}, BUILT_IN)
 
     assert "token-1" not in repr(config)
-
-
-def test_models_are_closed_whose_servers_are_all_full() -> None:
-    a = Place(server="a", models=frozenset({"m", "rare"}))
-    b = Place(server="b", models=frozenset({"m"}))
-    pool = Pool(engine="e", places=(a, b))
-
-    assert pool.closed_models((a, b)) == frozenset()
-    assert pool.closed_models((b,)) == {"rare"}
-    assert pool.closed_models((b, Place(server="unasked"))) == frozenset()

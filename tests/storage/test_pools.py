@@ -141,6 +141,33 @@ def test_a_free_server_does_not_wait_behind_jobs_for_another(
     assert sent(storage, pool=found) == [common.id]
 
 
+@pytest.mark.parametrize("is_paid", [True, False])
+def test_a_free_server_does_not_wait_behind_a_run_on_a_full_one(
+    storage: Storage, owner_id: str, is_paid: bool
+) -> None:
+    one, other = (Place(server=name, limit=1) for name in ("one", "other"))
+    found = pool(one, other, resumes=True, begins_anew=not is_paid)
+    bound = begun(storage, owner_id, found)
+    full = pool(*(each for each in (one, other) if each.server == bound.server))
+    claimed(storage, queued(storage, owner_id), full)
+    common = queued(storage, owner_id)
+
+    assert sent(storage, pool=found) == [common.id]
+
+
+def test_a_free_server_does_not_wait_behind_jobs_that_it_failed(
+    storage: Storage, owner_id: str
+) -> None:
+    one, other = (Place(server=name, limit=1) for name in ("one", "other"))
+    found = pool(one, other)
+    failed = claimed(storage, queued(storage, owner_id), pool(one))
+    storage.attempts.hand_back(failed, outcome="engine_unreachable", avoided=["one"])
+    claimed(storage, queued(storage, owner_id), pool(other))
+    common = queued(storage, owner_id)
+
+    assert sent(storage, pool=found) == [common.id]
+
+
 def test_a_server_that_failed_the_job_is_left_for_the_others(
     storage: Storage, owner_id: str
 ) -> None:

@@ -7,7 +7,7 @@ and is left alone for a while after it failed: nobody waits for a count.
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import redis
@@ -60,15 +60,23 @@ class Counters:
         self._left_alone_until = -math.inf
 
     def count(self, limits: Mapping[str, int], *, window_s: int) -> list[Count]:
-        """Count one call with each counter, in one round trip.
+        """Count one call with each counter, or with none where one of them is full.
 
         `limits` says how many calls each lets through in any `window_s` seconds. The window slides:
         those of the one before count by how much of it still overlaps. Raises Unavailable.
         """
-        found = self._ask(lambda: self._count(limits, window_s))
+        if len(limits) > 1:
+            seen = self._ask(lambda: self._call(limits, window_s, takes=False))
+            counts = [
+                _count(limit, window_s, window=window)
+                for limit, window in zip(limits.values(), seen, strict=True)
+            ]
+            if any(each.is_over for each in counts):
+                return counts
+        found = self._ask(lambda: self._call(limits, window_s, takes=True))
         pairs = zip(found[::2], found[1::2], strict=True)
         return [
-            _count(limit, window_s, is_over=not taken, window=window)
+            replace(_count(limit, window_s, window=window), is_over=not taken)
             for limit, (taken, window) in zip(limits.values(), pairs, strict=True)
         ]
 
@@ -104,9 +112,11 @@ class Counters:
             log.info("calls are counted again")
         return answer
 
-    def _count(self, limits: Mapping[str, int], window_s: int) -> list[list[int | None]]:
+    def _call(
+        self, limits: Mapping[str, int], window_s: int, *, takes: bool
+    ) -> list[list[int | None]]:
         try:
-            return self._send(limits, window_s)
+            return self._send(limits, window_s, takes=takes)
         except NoScriptError:
             # The one that counts comes last. Were it there alone for a moment, another process
             # would count with it, miss the other, and count once more.
@@ -115,9 +125,12 @@ class Counters:
                 self._storage.lua_acquire_sliding_window,
             ):
                 self._client.script_load(each.script)
-            return self._send(limits, window_s)
+            return self._send(limits, window_s, takes=takes)
 
-    def _send(self, limits: Mapping[str, int], window_s: int) -> list[list[int | None]]:
+    def _send(
+        self, limits: Mapping[str, int], window_s: int, *, takes: bool
+    ) -> list[list[int | None]]:
+        """Look at each counter, after taking one from it or without."""
         take = self._storage.lua_acquire_sliding_window.sha
         look = self._storage.lua_sliding_window.sha
         # Not by the library's own calls, each of which would be a round trip.
@@ -126,22 +139,23 @@ class Counters:
             # In braces, which keep both on one server of a Redis cluster.
             current = f"{PREFIX}:{{{name}}}"
             keys = (f"{current}/-1", current)
-            pipeline.evalsha(take, 2, *keys, str(limit), str(window_s), "1")
+            if takes:
+                pipeline.evalsha(take, 2, *keys, str(limit), str(window_s), "1")
             pipeline.evalsha(look, 2, *keys, str(window_s))
         found: list[list[int | None]] = pipeline.execute()
         return found
 
 
-def _count(limit: int, window_s: int, *, is_over: bool, window: list[int | None]) -> Count:
+def _count(limit: int, window_s: int, *, window: list[int | None]) -> Count:
     before, before_ends_ms, now, now_ends_ms = (int(each or 0) for each in window)
     before_ends_s = max(0, before_ends_ms) / 1000
     # A counter is kept for two windows: in the first it counts, in the second it fades.
     now_fades_in_s = max(0, now_ends_ms) / 1000 - window_s
-    used = math.floor(before * before_ends_s / window_s) + now
+    left = max(0, limit - now - math.floor(before * before_ends_s / window_s))
     return Count(
         limit=limit,
-        left=max(0, limit - used),
-        is_over=is_over,
+        left=left,
+        is_over=not left,
         retry_after_s=_fits_after(limit, window_s, before, before_ends_s, now, now_fades_in_s),
         empty_after_s=now_fades_in_s + window_s if now else before_ends_s,
     )

@@ -101,6 +101,18 @@ def test_an_api_key_has_a_rate_of_its_own(
     assert anna.generate().headers["RateLimit-Limit"] == "5"
 
 
+def test_what_a_key_is_refused_uses_nothing_up_of_the_account(
+    anna: Caller, make_app: Callable[[Settings], Flask], settings: Settings
+) -> None:
+    few = replace(settings, requests_per_minute=3, requests_per_minute_per_key=1)
+    anna.client = make_app(few).test_client()
+    greedy, modest = with_key(anna), with_key(anna)
+
+    assert [greedy.generate().status_code for _ in range(4)] == [200, 429, 429, 429]
+    assert modest.generate().status_code == 200
+    assert anna.generate().headers["RateLimit-Remaining"] == "0"
+
+
 def test_nothing_is_said_where_there_is_no_limit(
     anna: Caller, make_app: Callable[[Settings], Flask], settings: Settings
 ) -> None:

@@ -258,9 +258,12 @@ class WorkerProcess:
     def _server(self, name: str, server: str | None) -> Engine:
         try:
             return self._engines().server(name, server)
-        except EngineUnreachable:
-            # Edits may go elsewhere.
-            return self._engines(Operation.EDIT).server(name, server)
+        except (EngineUnreachable, Misconfigured):
+            # Edits may go elsewhere, and be all that it is set up for.
+            editing = self._engines(Operation.EDIT)
+            if name not in editing.enabled:
+                raise
+            return editing.server(name, server)
 
     def _engine_for(self, job: Job) -> Engine:
         """The server that a job was given to. Raises EngineError."""

@@ -23,6 +23,7 @@ from storage import Storage
 from storage.backlog import Next
 from storage.database import Database
 from storage.files import Files
+from storage.health import FAILURES_TO_REST
 from worker.aftermath import Aftermath
 from worker.fallback import Fallbacks
 from worker.generation import Studio, run_job
@@ -280,3 +281,16 @@ class Caretaker:
         if self.server.connected:
             self.broker.delete(LOCK)
         self.upkeep.round()
+
+
+def rest(storage: Storage, engine: str = "scripted", *, is_over: bool) -> None:
+    for _ in range(FAILURES_TO_REST):
+        storage.health.note_failure(engine, code="engine_unreachable", reason="Away.")
+    if is_over:
+        end_rest(storage)
+
+
+def end_rest(storage: Storage) -> None:
+    """As if so much time had passed."""
+    with storage.database.writing() as connection:
+        connection.exec_driver_sql("UPDATE engine_health SET rests_until = 1000.0")

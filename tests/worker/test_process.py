@@ -19,6 +19,8 @@ from darkroom.settings import Settings
 from storage import Storage, open_storage
 from storage.backlog import Next
 from tests.backends.choice import places, prepare
+from tests.engines.servers.openai import OpenAIServer
+from tests.worker.doubles import rest
 from worker.process import WorkerProcess
 
 PATIENCE_S = 30
@@ -190,6 +192,23 @@ def test_its_upkeep_never_repeats_what_an_unknown_engine_may_have_charged(
 
     until(lambda: storage.jobs.get(job.id).status is JobStatus.FAILED)
     assert sent == []
+
+
+def test_an_engine_that_only_edits_works_again_when_it_is_well(
+    process: WorkerProcess, storage: Storage
+) -> None:
+    with OpenAIServer() as server:
+        storage.config.update(
+            {
+                "IMAGES_EDIT_OPENAI_API_BASE_URL": server.url,
+                "IMAGES_EDIT_OPENAI_API_KEY": server.key,
+            }
+        )
+        rest(storage, "openai", is_over=True)
+
+        process.start()
+
+        until(lambda: not storage.health.ailments())
 
 
 @pytest.mark.parametrize("part", ["Leases.beat", "Leases.look_for_cancels", "Upkeep.round"])

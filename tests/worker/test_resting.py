@@ -9,7 +9,15 @@ from darkroom.errors import EngineError, EngineUnreachable, Misconfigured
 from engines.base import Engine
 from storage import Storage
 from storage.health import FAILURES_TO_REST
-from tests.worker.doubles import Caretaker, OutageDatabase, Queue, ScriptedEngine, Worker, raising
+from tests.worker.doubles import (
+    Caretaker,
+    OutageDatabase,
+    Queue,
+    ScriptedEngine,
+    Worker,
+    raising,
+    rest,
+)
 
 Submit = Callable[..., Job]
 Hire = Callable[..., Caretaker]
@@ -30,19 +38,6 @@ class Patient(ScriptedEngine):
         if self.error is not None:
             raise self.error
         return "I am well."
-
-
-def rest(storage: Storage, engine: str = "scripted", *, is_over: bool) -> None:
-    for _ in range(FAILURES_TO_REST):
-        storage.health.note_failure(engine, code="engine_unreachable", reason="Away.")
-    if is_over:
-        end_rest(storage)
-
-
-def end_rest(storage: Storage) -> None:
-    """As if so much time had passed."""
-    with storage.database.writing() as connection:
-        connection.exec_driver_sql("UPDATE engine_health SET rests_until = 1000.0")
 
 
 def test_an_engine_that_is_well_again_gets_its_jobs(

@@ -13,15 +13,17 @@ from celery.exceptions import Reject
 from kombu.transport.redis import Channel
 
 from darkroom import bus
+from darkroom.celery_broker import CeleryBroker
 from darkroom.domain import Lane
 from darkroom.errors import SettingsError, Unavailable
 from darkroom.settings import Settings
 from engines.registry import installed_engines
-from storage.backlog import Next
 from worker.celery import make_celery
-from worker.tasks import register, send
+from worker.tasks import register
 
 ROOT = Path(__file__).parents[2]
+
+SETTINGS = Settings(redis_url="redis://127.0.0.1:1", worker_concurrency=7)
 
 
 @pytest.fixture(autouse=True)
@@ -45,11 +47,7 @@ def _celery_forgets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def app() -> Celery:
-    return make_celery(Settings(redis_url="redis://127.0.0.1:1", worker_concurrency=7))
-
-
-def a_job(engine: str = "builtin", lane: Lane = Lane.INTERACTIVE) -> Next:
-    return Next(id="job-1", engine=engine, lane=lane)
+    return make_celery(SETTINGS)
 
 
 def test_an_id_is_forgotten_only_after_its_job(app: Celery) -> None:
@@ -87,9 +85,10 @@ def test_without_a_broker_the_setting_is_named() -> None:
 
 
 def test_the_id_of_a_job_goes_to_the_queue_of_its_engine() -> None:
-    app = make_celery(Settings(redis_url="memory://"))
+    settings = Settings(redis_url="memory://")
+    app = make_celery(settings)
 
-    send(app, a_job(engine="builtin"))
+    CeleryBroker(settings).send(app, "job-1", engine="builtin", lane=Lane.INTERACTIVE)
 
     with app.connection_for_read() as connection:
         message = connection.SimpleQueue("engine.builtin").get(timeout=5)
@@ -100,7 +99,7 @@ def test_the_id_of_a_job_goes_to_the_queue_of_its_engine() -> None:
 
 def test_a_broker_that_is_away_is_unavailable(app: Celery) -> None:
     with pytest.raises(Unavailable):
-        send(app, a_job())
+        CeleryBroker(SETTINGS).send(app, "job-1", engine="builtin", lane=Lane.BATCH)
 
 
 def test_the_task_runs_the_job() -> None:

@@ -17,12 +17,12 @@ from darkroom.settings import Settings
 from storage.backlog import Next
 
 #: The broker's time, in seconds, to take a connection and to take a job.
-CONNECTS_WITHIN_S = 2
+CONNECTS_WITHIN_S = 1
 ANSWERS_WITHIN_S = 3
 
 #: How long a broker that did not take a job is left alone, in seconds: calls would otherwise wait
 #: for its time-outs one after the other.
-PAUSE_S = 2.0
+PAUSE_S = 5.0
 
 log = structlog.get_logger(__name__)
 

@@ -22,7 +22,7 @@ from darkroom.watch.meters import meters
 RABBITMQ_PRIORITIES = (1, 0)
 
 #: How long RabbitMQ may take to confirm a message, in seconds.
-CONFIRM_WITHIN_S = 3
+CONFIRM_WITHIN_S = 2
 
 #: How often both ends of a worker's connection to RabbitMQ say that they live, in seconds: half of
 #: it is the longest silence.
@@ -76,8 +76,10 @@ class CeleryBroker:
                     "max_connections": connections,
                 },
             }
+        # One more attempt is for a connection that was closed since; each costs its time-outs.
+        options["task_publish_retry_policy"]["max_retries"] = 1
         return options | {
-            "broker_use_ssl": self.tls,
+            "broker_use_ssl": self.tls or False,
             "broker_connection_timeout": connects_within_s,
             # Nobody would look after those of a connection that only sends.
             "broker_heartbeat": 0,

@@ -23,7 +23,7 @@ ANSWERS_WITHIN_S = 3
 EPOCH_QUEUE = "darkroom.epoch"
 
 
-class QueuesAway(Exception):  # noqa: N818 - as the outage it is
+class QueuesAway(Exception):
     """The server that holds the queues does not answer. What it holds is unknown."""
 
 
@@ -143,7 +143,7 @@ class RabbitQueues:
                 self._drop()
         self._connection = Connection(
             self._broker.url,
-            ssl=self._broker.tls,
+            ssl=self._broker.tls or False,
             heartbeat=0,
             connect_timeout=ANSWERS_WITHIN_S,
             transport_options={
@@ -163,7 +163,8 @@ class RabbitQueues:
 
 def _on_a_channel(connection: Connection, question: Callable[[Any], T]) -> T:
     # One for each question: a queue that is missing closes its channel.
-    with closing(connection.channel()) as channel:
+    channel: Any = connection.channel()
+    with closing(channel):
         return question(channel)
 
 

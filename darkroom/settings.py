@@ -72,8 +72,8 @@ class Settings:
         " runs its own in the data folder.",
     )
     broker_url: str | None = _secret(
-        "URL of another server for the queues: `amqp://` and `amqps://` for RabbitMQ, or of a second"
-        " Redis. Default: the one of DARKROOM_REDIS_URL, which is needed in any case."
+        "URL of another server for the queues: `amqp://` or `amqps://` for RabbitMQ, or that of a"
+        " second Redis. Default: the one of DARKROOM_REDIS_URL, which is needed in any case."
     )
     storage_url: str | None = _variable(
         None,

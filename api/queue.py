@@ -18,7 +18,7 @@ from storage.backlog import Next
 
 #: The broker's time, in seconds, to take a connection and to take a job.
 CONNECTS_WITHIN_S = 1
-ANSWERS_WITHIN_S = 3
+ANSWERS_WITHIN_S = 1
 
 #: How long a broker that did not take a job is left alone, in seconds: calls would otherwise wait
 #: for its time-outs one after the other.
@@ -61,7 +61,13 @@ class CeleryQueue:
         if time.monotonic() < self._paused_until:
             return False
         try:
-            self._broker.send(self._celery, job.id, engine=job.engine, lane=job.lane)
+            self._broker.send(
+                self._celery,
+                job.id,
+                engine=job.engine,
+                lane=job.lane,
+                answers_within_s=ANSWERS_WITHIN_S,
+            )
         except Unavailable as error:
             self._paused_until = time.monotonic() + PAUSE_S
             log.warning("job not sent yet", job_id=job.id, reason=error.detail)

@@ -21,8 +21,8 @@ from darkroom.watch.meters import meters
 #: By lane, what RabbitMQ calls a message's priority: there the higher number goes first.
 RABBITMQ_PRIORITIES = (1, 0)
 
-#: How long RabbitMQ may take to confirm a message, in seconds.
-CONFIRM_WITHIN_S = 2
+#: How long the broker may take to answer a worker, in seconds.
+WORKER_ANSWERS_WITHIN_S = 5
 
 #: How often both ends of a worker's connection to RabbitMQ say that they live, in seconds: half of
 #: it is the longest silence.
@@ -94,7 +94,7 @@ class CeleryBroker:
         """Celery's settings for whoever works, with a queue for each of these engines."""
         options = self.options(
             connects_within_s=3,
-            answers_within_s=15,
+            answers_within_s=WORKER_ANSWERS_WITHIN_S,
             connections=self._settings.worker_concurrency + 32,
         )
         options |= {"task_queues": [self._queue_to_work(each) for each in engines]}
@@ -130,17 +130,20 @@ class CeleryBroker:
             queue_arguments={"x-queue-type": "classic"},
         )
 
-    def send(self, app: Any, job_id: str, *, engine: str, lane: Lane) -> None:
+    def send(
+        self, app: Any, job_id: str, *, engine: str, lane: Lane, answers_within_s: float
+    ) -> None:
         """Hand a job's id to its engine's queue, by this Celery application.
 
-        Raises Unavailable when the server does not take it.
+        Raises Unavailable when the server does not take it. RabbitMQ may need its time for each of
+        two attempts, and as long to hear that it is left.
         """
         options: dict[str, Any] = {"priority": bus.PRIORITIES[lane]}
         if self.is_rabbitmq:
             options = {
                 "priority": RABBITMQ_PRIORITIES[lane],
-                "timeout": CONFIRM_WITHIN_S,
-                "confirm_timeout": CONFIRM_WITHIN_S,
+                "timeout": answers_within_s,
+                "confirm_timeout": answers_within_s,
             }
         try:
             app.send_task(

@@ -1,12 +1,12 @@
 """A look at Celery's queues: whether the server that holds them answers, and what it lost."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import Any, Protocol, TypeVar
 
 import redis
-from amqp import NotFound
+from amqp import IrrecoverableChannelError, IrrecoverableConnectionError, NotFound
 from kombu import Connection
 
 from darkroom import bus
@@ -17,7 +17,10 @@ from darkroom.watch.meters import meters
 T = TypeVar("T")
 
 #: How long RabbitMQ may take to answer a question, in seconds.
-ANSWERS_WITHIN_S = 3
+ANSWERS_WITHIN_S = 2
+
+#: What RabbitMQ means when it says no.
+REFUSALS = (IrrecoverableChannelError, IrrecoverableConnectionError)
 
 #: A queue that is only ever missing when RabbitMQ lost its data.
 EPOCH_QUEUE = "darkroom.epoch"
@@ -25,6 +28,10 @@ EPOCH_QUEUE = "darkroom.epoch"
 
 class QueuesAway(Exception):
     """The server that holds the queues does not answer. What it holds is unknown."""
+
+
+class QueuesRefused(QueuesAway):
+    """It answers that we may not, which no waiting changes."""
 
 
 class Queues(Protocol):
@@ -92,7 +99,8 @@ class RabbitQueues:
 
     def __init__(self, broker: CeleryBroker) -> None:
         self._broker = broker
-        self._connection: Connection | None = None
+        #: py-amqp's.
+        self._connection: Any = None
         self._lock = threading.Lock()
 
     def describe(self) -> str:
@@ -118,6 +126,15 @@ class RabbitQueues:
     def is_empty(self, engine: str) -> bool:
         return not self._ask(lambda channel: _count(channel, bus.queue_for(engine)))
 
+    def declare(self, engines: Iterable[str]) -> None:
+        """Make the queues of these engines, where they are not yet. Raises QueuesAway."""
+
+        def question(channel: Any) -> None:
+            for each in engines:
+                self._broker.queue(each)(channel).declare()
+
+        self._ask(question)
+
     def close(self) -> None:
         with self._lock:
             self._drop()
@@ -129,6 +146,8 @@ class RabbitQueues:
             return self._ask_alone(question)
         except ERRORS as error:
             self._drop()
+            if isinstance(error, REFUSALS):
+                raise QueuesRefused(reason(error)) from error
             meters().is_away("broker")
             raise QueuesAway(reason(error)) from error
         finally:
@@ -138,10 +157,17 @@ class RabbitQueues:
         if self._connection is not None:
             try:
                 return _on_a_channel(self._connection, question)
+            except TimeoutError:
+                raise
             except ERRORS:
                 # It was closed since; nobody listened.
                 self._drop()
-        self._connection = Connection(
+        self._connection = self._connect()
+        return _on_a_channel(self._connection, question)
+
+    def _connect(self) -> Any:
+        """One attempt; kombu's own way would make more."""
+        connection: Any = Connection(
             self._broker.url,
             ssl=self._broker.tls or False,
             heartbeat=0,
@@ -149,10 +175,9 @@ class RabbitQueues:
             transport_options={
                 "read_timeout": ANSWERS_WITHIN_S,
                 "write_timeout": ANSWERS_WITHIN_S,
-                "max_retries": 0,
             },
         )
-        return _on_a_channel(self._connection, question)
+        return connection.transport.establish_connection()
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -161,10 +186,9 @@ class RabbitQueues:
             connection.collect()
 
 
-def _on_a_channel(connection: Connection, question: Callable[[Any], T]) -> T:
+def _on_a_channel(connection: Any, question: Callable[[Any], T]) -> T:
     # One for each question: a queue that is missing closes its channel.
-    channel: Any = connection.channel()
-    with closing(channel):
+    with closing(connection.channel()) as channel:
         return question(channel)
 
 

@@ -8,6 +8,7 @@ worker` finds `app` here by convention.
 import os
 import sys
 import warnings
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +16,10 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 
 from darkroom import bus, logs, watch
-from darkroom.celery_broker import CeleryBroker
+from darkroom.celery_broker import WORKER_ANSWERS_WITHIN_S, CeleryBroker
 from darkroom.errors import DarkroomError, SettingsError
 from darkroom.processes import share_heaps
+from darkroom.queues import QueuesAway, QueuesRefused, RabbitQueues
 from darkroom.redis_clients import keep_clients
 from darkroom.settings import Settings, load_settings
 from engines.registry import installed_engines
@@ -101,9 +103,16 @@ def _attach(app: Celery, broker: CeleryBroker, settings: Settings) -> None:
         own = replace(settings, worker_concurrency=int(sender.concurrency))
         try:
             watch.start(settings, "worker")
+            _refuse_to_be_refused(settings)
             process = WorkerProcess(
                 own,
-                lambda job: broker.send(app, job.id, engine=job.engine, lane=job.lane),
+                lambda job: broker.send(
+                    app,
+                    job.id,
+                    engine=job.engine,
+                    lane=job.lane,
+                    answers_within_s=WORKER_ANSWERS_WITHIN_S,
+                ),
                 engines=_chosen_engines(app, settings),
             )
         except DarkroomError as error:
@@ -135,6 +144,26 @@ def _attach(app: Celery, broker: CeleryBroker, settings: Settings) -> None:
     signals.worker_ready.connect(announce, weak=False)
     signals.worker_shutting_down.connect(wind_down, weak=False)
     signals.worker_shutdown.connect(stop, weak=False)
+
+
+def _refuse_to_be_refused(settings: Settings) -> None:
+    """Celery tries for ever to connect to a broker that refuses it.
+
+    Raises SettingsError. One that is away is waited for.
+    """
+    if not bus.is_rabbitmq(settings):
+        return
+    with closing(RabbitQueues(CeleryBroker(settings))) as queues:
+        try:
+            queues.declare(installed_engines())
+        except QueuesRefused as error:
+            raise SettingsError(
+                f"RabbitMQ refuses DARKROOM_BROKER_URL ({error}): correct the URL or the rights of"
+                " its user. A queue that was declared otherwise must be deleted there; no job is"
+                " lost by that."
+            ) from error
+        except QueuesAway:
+            return
 
 
 def _chosen_engines(app: Celery, settings: Settings) -> list[str] | None:

@@ -12,11 +12,11 @@ from darkroom.doctor.broker import rabbitmq, set_up, workers
 from darkroom.doctor.diagnosis import Diagnosis, Grade, diagnose, failed, well
 from darkroom.doctor.surroundings import surroundings
 from darkroom.errors import KeysUnreadable, SettingsError
-from darkroom.queues import QueuesAway, RabbitQueues
+from darkroom.queues import QueuesAway, QueuesRefused, RabbitQueues
 from darkroom.settings import Settings
 from engines.catalog import Catalog
 from engines.checkup import check_engines
-from engines.registry import Registry
+from engines.registry import Registry, installed_engines
 from storage import Storage, open_storage
 
 __all__ = ["Diagnosis", "Grade", "examine"]
@@ -65,18 +65,18 @@ def _own_broker(settings: Settings) -> Diagnosis:
             with bus.connect_to(bus.queues_url(settings), part="broker") as client:
                 return set_up(client, "broker")
         with closing(RabbitQueues(CeleryBroker(settings))) as queues:
-            return rabbitmq(queues, job_timeout_s=settings.job_timeout_s)
+            return rabbitmq(queues, installed_engines(), job_timeout_s=settings.job_timeout_s)
     except (redis.RedisError, QueuesAway) as error:
-        # The library's words could quote the URL with its password.
-        cause = f" ({error})" if isinstance(error, QueuesAway) else ""
+        if isinstance(error, QueuesRefused):
+            return failed("broker", f"It refuses us ({error}): check DARKROOM_BROKER_URL.")
+        # Redis' words could quote the URL with its password.
         return failed(
-            "broker",
-            f"It does not answer{cause}: check DARKROOM_BROKER_URL and whether it is running.",
+            "broker", "It does not answer: check DARKROOM_BROKER_URL and whether it is running."
         )
 
 
 def _redis(settings: Settings, engines: list[str]) -> Iterator[Diagnosis]:
-    part = "broker" if settings.broker_url is None else "redis"
+    part = "broker" if settings.broker_url is None else "Redis"
     with bus.connect(settings) as client:
         try:
             yield set_up(client, part)

@@ -10,7 +10,7 @@ import redis
 from darkroom import bus
 from darkroom.celery_broker import USUAL_PATIENCE_S
 from darkroom.doctor.diagnosis import Diagnosis, doubtful, failed, well
-from darkroom.queues import Queues
+from darkroom.queues import RabbitQueues
 
 #: What kombu's transport asks of a Redis.
 OLDEST = (6, 2)
@@ -19,11 +19,13 @@ OLDEST = (6, 2)
 RABBITMQ_HEEDS_WORKERS = (3, 12)
 
 
-def rabbitmq(queues: Queues, *, job_timeout_s: float) -> Diagnosis:
-    """Whether RabbitMQ answers, and lets jobs take their time. Raises QueuesAway."""
+def rabbitmq(queues: RabbitQueues, engines: Collection[str], *, job_timeout_s: float) -> Diagnosis:
+    """Whether RabbitMQ answers, has our queues, and lets jobs take their time. Raises
+    QueuesAway."""
     begun = time.perf_counter()
     name = queues.describe()
     took_ms = (time.perf_counter() - begun) * 1000
+    queues.declare(engines)
     # Newer ones heed what the worker says, or have no limit.
     if job_timeout_s > USUAL_PATIENCE_S - 60 and _version(name) < RABBITMQ_HEEDS_WORKERS:
         return doubtful(

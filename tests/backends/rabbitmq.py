@@ -14,9 +14,11 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 import amqp
 
+from tests.backends.certificates import make_certificate
 from tests.backends.ports import free_port
 
 #: How long the server may take to start, in seconds.
@@ -37,13 +39,17 @@ class RabbitMQ:
 
     def __init__(self, program: Path) -> None:
         self._program = program
-        self.port = free_port()
+        self.port, self.tls_port = free_port(), free_port()
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="darkroom-rabbitmq-"))
         (self._folder / "plugins").write_text("[].\n")
+        self.certificate, key = make_certificate(self._folder)
         (self._folder / "server.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
+            f"listeners.ssl.1 = 127.0.0.1:{self.tls_port}\n"
+            f"ssl_options.certfile = {self.certificate}\n"
+            f"ssl_options.keyfile = {key}\n"
             f"default_user = {USER}\n"
             f"default_pass = {PASSWORD}\n"
             "log.console = true\n"
@@ -93,10 +99,14 @@ class RabbitMQ:
 
     @property
     def url(self) -> str:
-        return f"amqp://{USER}:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{self.port}//"
+        return f"amqp://{USER}:{quote(PASSWORD)}@127.0.0.1:{self.port}//"
 
-    def start(self, *, wait: bool = True) -> None:
-        """Returns once it answers, or at once."""
+    @property
+    def tls_url(self) -> str:
+        return f"amqps://{USER}:{quote(PASSWORD)}@127.0.0.1:{self.tls_port}//"
+
+    def start(self) -> None:
+        """Returns once it answers."""
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(self._program)],
@@ -107,10 +117,6 @@ class RabbitMQ:
                 stderr=log,
                 start_new_session=True,
             )
-        if wait:
-            self.await_ready()
-
-    def await_ready(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
         pause = threading.Event()
         while not self._answers():
@@ -120,15 +126,8 @@ class RabbitMQ:
 
     def kill(self) -> None:
         """SIGKILL."""
-        self._signal(signal.SIGKILL)
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-
-    def freeze(self) -> None:
-        """Let it do nothing, as when its machine sleeps, until it is thawed."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
 
     def forget(self) -> None:
         """Throw away what the killed server kept."""
@@ -141,12 +140,8 @@ class RabbitMQ:
         connection.connect()
         return connection
 
-    def _signal(self, number: signal.Signals) -> None:
-        os.killpg(self._process.pid, number)
-
     def _end(self) -> None:
-        self._signal(signal.SIGKILL)
-        self._process.wait()
+        self.kill()
         self._mapper.kill()
         self._mapper.wait()
         shutil.rmtree(self._folder)

@@ -88,7 +88,9 @@ def test_the_id_of_a_job_goes_to_the_queue_of_its_engine() -> None:
     settings = Settings(redis_url="memory://")
     app = make_celery(settings)
 
-    CeleryBroker(settings).send(app, "job-1", engine="builtin", lane=Lane.INTERACTIVE)
+    CeleryBroker(settings).send(
+        app, "job-1", engine="builtin", lane=Lane.INTERACTIVE, answers_within_s=1
+    )
 
     with app.connection_for_read() as connection:
         message = connection.SimpleQueue("engine.builtin").get(timeout=5)
@@ -99,7 +101,9 @@ def test_the_id_of_a_job_goes_to_the_queue_of_its_engine() -> None:
 
 def test_a_broker_that_is_away_is_unavailable(app: Celery) -> None:
     with pytest.raises(Unavailable):
-        CeleryBroker(SETTINGS).send(app, "job-1", engine="builtin", lane=Lane.BATCH)
+        CeleryBroker(SETTINGS).send(
+            app, "job-1", engine="builtin", lane=Lane.BATCH, answers_within_s=1
+        )
 
 
 def test_the_task_runs_the_job() -> None:

@@ -123,6 +123,25 @@ def test_a_broker_that_throws_ids_away_fails_and_one_without_workers_is_in_doubt
     assert "FAILED  broker: Its maxmemory-policy is allkeys-lru" in after.output
 
 
+def test_a_broker_beside_redis_is_looked_at_by_itself(
+    monkeypatch: pytest.MonkeyPatch, broker_url: str
+) -> None:
+    run("migrate")
+    monkeypatch.setenv("DARKROOM_REDIS_URL", broker_url)
+    monkeypatch.setenv("DARKROOM_BROKER_URL", broker_url.replace("/0", "/1"))
+    two = run("doctor")
+    monkeypatch.setenv("DARKROOM_BROKER_URL", "amqp://user:precious@127.0.0.1:1//")
+    away = run("doctor")
+
+    assert two.exit_code == 0
+    assert "ok      broker: Version" in two.output
+    assert "ok      Redis: Version" in two.output
+    assert away.exit_code == 1
+    assert "FAILED  broker: It does not answer: check DARKROOM_BROKER_URL" in away.output
+    assert "ok      Redis: Version" in away.output
+    assert "precious" not in away.output
+
+
 def test_a_secret_that_others_can_read_is_in_doubt(tmp_path: Path) -> None:
     run("migrate")
     run("doctor")

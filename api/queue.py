@@ -17,8 +17,11 @@ from darkroom.settings import Settings
 from storage.backlog import Next
 
 #: The broker's time, in seconds, to take a connection and to take a job.
-CONNECTS_WITHIN_S = 1
-ANSWERS_WITHIN_S = 1
+CONNECTS_WITHIN_S = 2
+ANSWERS_WITHIN_S = 3
+
+#: The same for RabbitMQ, for both: with it, more of them add up.
+RABBITMQ_WITHIN_S = 1
 
 #: How long a broker that did not take a job is left alone, in seconds: calls would otherwise wait
 #: for its time-outs one after the other.
@@ -40,6 +43,8 @@ class CeleryQueue:
     def __init__(self, settings: Settings) -> None:
         keep_clients()
         self._broker = CeleryBroker(settings)
+        is_rabbitmq = self._broker.is_rabbitmq
+        self._answers_within_s = RABBITMQ_WITHIN_S if is_rabbitmq else ANSWERS_WITHIN_S
         self._celery = Celery("darkroom", broker=self._broker.url, set_as_current=False)
         self._celery.conf.update(
             result_backend=None,
@@ -49,8 +54,8 @@ class CeleryQueue:
             # Of the connections, which all calls share.
             broker_pool_acquire_timeout=CONNECTS_WITHIN_S,
             **self._broker.options(
-                connects_within_s=CONNECTS_WITHIN_S,
-                answers_within_s=ANSWERS_WITHIN_S,
+                connects_within_s=RABBITMQ_WITHIN_S if is_rabbitmq else CONNECTS_WITHIN_S,
+                answers_within_s=self._answers_within_s,
                 connections=64,
             ),
         )
@@ -66,7 +71,7 @@ class CeleryQueue:
                 job.id,
                 engine=job.engine,
                 lane=job.lane,
-                answers_within_s=ANSWERS_WITHIN_S,
+                answers_within_s=self._answers_within_s,
             )
         except Unavailable as error:
             self._paused_until = time.monotonic() + PAUSE_S

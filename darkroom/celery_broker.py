@@ -94,7 +94,7 @@ class CeleryBroker:
         """Celery's settings for whoever works, with a queue for each of these engines."""
         options = self.options(
             connects_within_s=3,
-            answers_within_s=WORKER_ANSWERS_WITHIN_S,
+            answers_within_s=WORKER_ANSWERS_WITHIN_S if self.is_rabbitmq else 15,
             connections=self._settings.worker_concurrency + 32,
         )
         options |= {"task_queues": [self._queue_to_work(each) for each in engines]}
@@ -109,6 +109,9 @@ class CeleryBroker:
             "broker_heartbeat": HEARTBEAT_S,
             # As when a message was not acknowledged in time: connect anew, running jobs go on.
             "broker_channel_error_retry": True,
+            # Else a thread of the pool tells RabbitMQ how many messages it may send, on the connection
+            # that Celery's own thread reads: they wait for one answer, and for ever.
+            "worker_enable_prefetch_count_reduction": False,
             # An exclusive queue would be locked for a worker that connects anew before RabbitMQ
             # has noticed that the old connection is dead; Celery ends the worker for that.
             "control_queue_exclusive": False,

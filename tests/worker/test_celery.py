@@ -67,6 +67,13 @@ def test_a_lost_broker_takes_no_running_job_with_it(app: Celery) -> None:
     assert app.conf.broker_connection_max_retries is None
 
 
+def test_only_celerys_own_thread_speaks_on_the_connection_to_rabbitmq() -> None:
+    """Otherwise a worker hangs now and then when RabbitMQ was away; Celery 5.7."""
+    to_rabbitmq = make_celery(Settings(redis_url="redis://x", broker_url="amqp://127.0.0.1:1//"))
+
+    assert not to_rabbitmq.conf.worker_enable_prefetch_count_reduction
+
+
 def test_no_result_goes_through_the_broker(app: Celery) -> None:
     assert app.conf.task_ignore_result
     assert not app.conf.result_backend

@@ -22,7 +22,7 @@ from darkroom.watch.meters import meters
 RABBITMQ_PRIORITIES = (1, 0)
 
 #: How long the broker may take to answer a worker, in seconds.
-WORKER_ANSWERS_WITHIN_S = 5
+WORKER_ANSWERS_WITHIN_S = 3
 
 #: How often both ends of a worker's connection to RabbitMQ say that they live, in seconds: half of
 #: it is the longest silence.

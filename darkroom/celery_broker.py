@@ -28,9 +28,6 @@ WORKER_ANSWERS_WITHIN_S = 3
 #: it is the longest silence.
 HEARTBEAT_S = 30
 
-#: What RabbitMQ gives a worker to acknowledge a message when it is told nothing else, in seconds.
-USUAL_PATIENCE_S = 30 * 60
-
 #: Whatever goes wrong between us and the server.
 ERRORS = (KombuError, AMQPError, OSError)
 
@@ -97,7 +94,7 @@ class CeleryBroker:
             answers_within_s=WORKER_ANSWERS_WITHIN_S if self.is_rabbitmq else 15,
             connections=self._settings.worker_concurrency + 32,
         )
-        options |= {"task_queues": [self._queue_to_work(each) for each in engines]}
+        options |= {"task_queues": [self.queue(each) for each in engines]}
         if not self.is_rabbitmq:
             options["broker_transport_options"] |= {
                 # Only a second net: leases find a dead worker's jobs long before.
@@ -109,8 +106,8 @@ class CeleryBroker:
             "broker_heartbeat": HEARTBEAT_S,
             # As when a message was not acknowledged in time: connect anew, running jobs go on.
             "broker_channel_error_retry": True,
-            # Else a thread of the pool tells RabbitMQ how many messages it may send, on the connection
-            # that Celery's own thread reads: they wait for one answer, and for ever.
+            # Else a thread of the pool asks RabbitMQ for more messages, on the connection that
+            # Celery's own thread reads: both wait for one answer, and for ever.
             "worker_enable_prefetch_count_reduction": False,
             # An exclusive queue would be locked for a worker that connects anew before RabbitMQ
             # has noticed that the old connection is dead; Celery ends the worker for that.
@@ -155,15 +152,6 @@ class CeleryBroker:
         except ERRORS as error:
             meters().is_away("broker")
             raise Unavailable(f"The broker did not take a job: {reason(error)}") from error
-
-    def _queue_to_work(self, engine: str) -> Queue:
-        queue = self.queue(engine)
-        if self.is_rabbitmq:
-            # A job may take as long, and then wait for storage. It is no argument of the queue,
-            # which could never be changed.
-            patience_s = self._settings.job_timeout_s + USUAL_PATIENCE_S
-            queue.consumer_arguments = {"x-consumer-timeout": int(patience_s * 1000)}
-        return queue
 
 
 def reason(error: BaseException) -> str:

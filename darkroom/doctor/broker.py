@@ -8,15 +8,17 @@ from typing import Any
 import redis
 
 from darkroom import bus
-from darkroom.celery_broker import USUAL_PATIENCE_S
 from darkroom.doctor.diagnosis import Diagnosis, doubtful, failed, well
 from darkroom.queues import RabbitQueues
 
 #: What kombu's transport asks of a Redis.
 OLDEST = (6, 2)
 
-#: Since then RabbitMQ's limit for a job is what the worker says.
-RABBITMQ_HEEDS_WORKERS = (3, 12)
+#: Since then RabbitMQ lets a worker keep a message of a classic queue as long as it likes …
+RABBITMQ_IS_PATIENT = (4, 3)
+
+#: … and this long before, in seconds, unless its configuration says otherwise; a client cannot ask.
+RABBITMQ_PATIENCE_S = 30 * 60
 
 
 def rabbitmq(queues: RabbitQueues, engines: Collection[str], *, job_timeout_s: float) -> Diagnosis:
@@ -26,13 +28,12 @@ def rabbitmq(queues: RabbitQueues, engines: Collection[str], *, job_timeout_s: f
     name = queues.describe()
     took_ms = (time.perf_counter() - begun) * 1000
     queues.declare(engines)
-    # Newer ones heed what the worker says, or have no limit.
-    if job_timeout_s > USUAL_PATIENCE_S - 60 and _version(name) < RABBITMQ_HEEDS_WORKERS:
+    if job_timeout_s >= RABBITMQ_PATIENCE_S and _version(name) < RABBITMQ_IS_PATIENT:
         return doubtful(
             "broker",
-            f"{name} answers, but lets a job take {USUAL_PATIENCE_S // 60} minutes and"
-            f" DARKROOM_JOB_TIMEOUT_S is {job_timeout_s:.0f}: raise consumer_timeout in its"
-            " rabbitmq.conf, or use RabbitMQ 3.12 or newer.",
+            f"{name} answers, but a job may take longer (DARKROOM_JOB_TIMEOUT_S) than the"
+            f" {RABBITMQ_PATIENCE_S // 60} minutes after which it takes a message back: see that"
+            " consumer_timeout in its rabbitmq.conf is more.",
         )
     return well("broker", f"{name} answers in {took_ms:.1f} ms.")
 

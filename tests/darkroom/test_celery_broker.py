@@ -66,14 +66,6 @@ def test_interactive_jobs_go_first_whichever_way_the_broker_counts() -> None:
     assert sent(broker(AWAY), Lane.BATCH)["queue"].max_priority == max(to_rabbitmq.values())
 
 
-def test_rabbitmq_lets_a_worker_keep_a_message_as_long_as_a_job_may_take() -> None:
-    (queue,) = broker(AWAY, job_timeout_s=7200).working_options(("builtin",))["task_queues"]
-
-    assert queue.consumer_arguments["x-consumer-timeout"] > 7200 * 1000
-    # As an argument of the queue it could never be changed.
-    assert "x-consumer-timeout" not in queue.queue_arguments
-
-
 def test_tls_to_rabbitmq_checks_the_certificate_and_the_name_unless_told_otherwise() -> None:
     usual = broker("amqps://user:pw@rabbit/images")
     own = broker("amqps://user:pw@rabbit/images?ssl_ca_certs=/etc/ca.pem&ssl_cert_reqs=required")

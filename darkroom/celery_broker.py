@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from amqp import AMQPError
+from amqp.exceptions import MessageNacked
 from kombu import Exchange, Queue
 from kombu.exceptions import KombuError, OperationalError
 
@@ -24,12 +25,12 @@ RABBITMQ_PRIORITIES = (1, 0)
 #: How long the broker may take to answer a worker, in seconds.
 WORKER_ANSWERS_WITHIN_S = 3
 
-#: How often both ends of a worker's connection to RabbitMQ say that they live, in seconds: half of
-#: it is the longest silence.
+#: How long the connection of a worker that consumes from RabbitMQ may be silent, in seconds, until
+#: it counts as dead.
 HEARTBEAT_S = 30
 
 #: Whatever goes wrong between us and the server.
-ERRORS = (KombuError, AMQPError, OSError)
+ERRORS = (KombuError, AMQPError, MessageNacked, OSError)
 
 #: How TLS is spelled in a URL, for redis-py as for us.
 TLS_PREFIX = "ssl_"

@@ -39,6 +39,7 @@ from api.services import EXTENSION, Services
 from api.sign_ins import SignIns
 from api.waiting import Waiter
 from darkroom import __version__, bus
+from darkroom.queues import Queues, open_queues
 from darkroom.secrets import derive_key, service_secrets
 from darkroom.settings import Settings
 from engines.catalog import Catalog
@@ -52,6 +53,7 @@ def create_app(
     storage: Storage | None = None,
     queue: Queue | None = None,
     broker: "redis.Redis | None" = None,
+    queues: Queues | None = None,
 ) -> Flask:
     """The application for one process. Raises SettingsError."""
     storage = storage or open_storage(settings)
@@ -70,6 +72,7 @@ def create_app(
         settings=settings,
         storage=storage,
         queue=queue or CeleryQueue(settings),
+        queues=queues or open_queues(settings, broker),
         broker=broker,
         waiter=Waiter(
             subscribe=broker.pubsub,

@@ -19,6 +19,7 @@ from darkroom import __version__, bus
 from darkroom.domain import JobStatus, Lane
 from darkroom.errors import Unavailable
 from darkroom.pools import health_key
+from darkroom.queues import QueuesAway
 
 UNFINISHED = [each for each in JobStatus if not each.is_finished]
 
@@ -34,15 +35,17 @@ class Gauges(Collector):
         build = GaugeMetricFamily("darkroom_build", "What runs here; always 1.", labels=["version"])
         build.add_metric([__version__], 1)
         yield build
-        database, broker = self._from_database(), self._from_broker()
+        database, redis_ = self._from_database(), self._from_redis()
         yield from database
-        yield from broker
+        yield from redis_
         yield from self._room()
         up = GaugeMetricFamily(
             "darkroom_part_up", "1 when a part of Darkroom answers.", labels=["part"]
         )
         up.add_metric(["database"], bool(database))
-        up.add_metric(["broker"], bool(broker))
+        up.add_metric(["broker"], self._has_queues())
+        if self._services.settings.broker_url:
+            up.add_metric(["redis"], bool(redis_))
         up.add_metric(["store"], self._has_store())
         yield up
 
@@ -55,7 +58,7 @@ class Gauges(Collector):
         except Unavailable:
             return []
 
-    def _from_broker(self) -> list[GaugeMetricFamily]:
+    def _from_redis(self) -> list[GaugeMetricFamily]:
         try:
             staff = bus.staff(self._services.broker)
         except redis.RedisError:
@@ -78,6 +81,13 @@ class Gauges(Collector):
             ),
             served,
         ]
+
+    def _has_queues(self) -> bool:
+        try:
+            self._services.queues.describe()
+        except QueuesAway:
+            return False
+        return True
 
     def _has_store(self) -> bool:
         try:

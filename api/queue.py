@@ -4,16 +4,28 @@ The producer has short time-outs of its own. A broker that is away does not fail
 job is accepted already, and the workers' upkeep sends it when the broker is back.
 """
 
+import time
 from typing import Protocol
 
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
 
-from darkroom import bus
+from darkroom.celery_broker import CeleryBroker
+from darkroom.errors import Unavailable
 from darkroom.redis_clients import keep_clients
 from darkroom.settings import Settings
 from storage.backlog import Next
+
+#: The broker's time, in seconds, to take a connection and to take a job.
+CONNECTS_WITHIN_S = 2
+ANSWERS_WITHIN_S = 3
+
+#: The same for RabbitMQ, for both: with it, more of them add up.
+RABBITMQ_WITHIN_S = 1
+
+#: How long a broker that did not take a job is left alone, in seconds: calls would otherwise wait
+#: for its time-outs one after the other.
+PAUSE_S = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -30,39 +42,39 @@ class CeleryQueue:
 
     def __init__(self, settings: Settings) -> None:
         keep_clients()
-        self._celery = Celery("darkroom", broker=bus.celery_url(settings), set_as_current=False)
+        self._broker = CeleryBroker(settings)
+        is_rabbitmq = self._broker.is_rabbitmq
+        self._answers_within_s = RABBITMQ_WITHIN_S if is_rabbitmq else ANSWERS_WITHIN_S
+        self._celery = Celery("darkroom", broker=self._broker.url, set_as_current=False)
         self._celery.conf.update(
             result_backend=None,
             task_ignore_result=True,
             task_serializer="json",
             task_send_sent_event=settings.task_events,
-            broker_transport_options={
-                "global_keyprefix": bus.CELERY_PREFIX,
-                "priority_steps": list(bus.PRIORITIES),
-                "sep": bus.SEPARATOR,
-                "socket_connect_timeout": 2,
-                "socket_timeout": 3,
-                "socket_keepalive": True,
-                "max_connections": 64,
-            },
-            task_publish_retry_policy={
-                "max_retries": 2,
-                "interval_start": 0,
-                "interval_step": 0.1,
-                "interval_max": 0.2,
-            },
+            # Of the connections, which all calls share.
+            broker_pool_acquire_timeout=CONNECTS_WITHIN_S,
+            **self._broker.options(
+                connects_within_s=RABBITMQ_WITHIN_S if is_rabbitmq else CONNECTS_WITHIN_S,
+                answers_within_s=self._answers_within_s,
+                connections=64,
+            ),
         )
+        #: Not before this (monotonic seconds) is anything handed over.
+        self._paused_until = 0.0
 
     def send(self, job: Next) -> bool:
+        if time.monotonic() < self._paused_until:
+            return False
         try:
-            self._celery.send_task(
-                bus.RUN_JOB,
-                args=[job.id],
-                queue=bus.queue_for(job.engine),
-                priority=bus.PRIORITIES[job.lane],
-                ignore_result=True,
+            self._broker.send(
+                self._celery,
+                job.id,
+                engine=job.engine,
+                lane=job.lane,
+                answers_within_s=self._answers_within_s,
             )
-        except OperationalError as error:
-            log.warning("job not sent yet", job_id=job.id, reason=str(error))
+        except Unavailable as error:
+            self._paused_until = time.monotonic() + PAUSE_S
+            log.warning("job not sent yet", job_id=job.id, reason=error.detail)
             return False
         return True

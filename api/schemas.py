@@ -449,7 +449,10 @@ class ReadinessSchema(Schema):
         keys=fields.String(),
         values=fields.Nested(PartSchema),
         required=True,
-        **about("`database`, `broker` and `files` decide; `workers` and `engines` are told."),
+        **about(
+            "`database`, `broker`, `files`, and `redis` where the broker is another server, decide;"
+            " `workers` and `engines` are told."
+        ),
     )
 
 

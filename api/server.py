@@ -37,7 +37,7 @@ def serve(settings: Settings, *, listener: int | None = None) -> None:
     configured address. Raises SettingsError when it cannot run as configured.
     """
     # Asked here, where an error is one line, and not in a process that gunicorn starts again.
-    bus.broker_url(settings)
+    bus.redis_url(settings)
     service_secret(settings)
     Catalog.load(settings.model_catalog)
     allow_open_files()

@@ -16,6 +16,7 @@ from api.waiting import Waiter
 from darkroom import bus
 from darkroom.configuration import ImagesConfig
 from darkroom.domain import Job, Operation
+from darkroom.queues import Queues
 from darkroom.settings import Settings
 from engines.registry import Engines, Pools, Registry
 from storage import Storage
@@ -33,6 +34,9 @@ class Services:
     storage: Storage
     queue: Queue
     waiter: Waiter
+    #: What holds Celery's queues.
+    queues: Queues
+    #: The Redis for all else.
     broker: "redis.Redis"
     registry: Registry
     links: PictureLinks

@@ -54,22 +54,36 @@ def queue_for(engine: str) -> str:
     return f"engine.{engine}"
 
 
-def broker_url(settings: Settings) -> str:
-    """The broker's URL. Raises SettingsError when none is configured."""
+def redis_url(settings: Settings) -> str:
+    """The Redis for all but Celery, and usually for Celery too. Raises SettingsError when none is
+    configured."""
     if settings.redis_url is None:
         raise SettingsError(
-            "DARKROOM_REDIS_URL is not set: give the broker's URL, or start everything at once"
+            "DARKROOM_REDIS_URL is not set: give the URL of a Redis, or start everything at once"
             " with `darkroom up`."
         )
     return settings.redis_url
 
 
+def queues_url(settings: Settings) -> str:
+    """The server that holds Celery's queues. Raises SettingsError when none is configured."""
+    return settings.broker_url or redis_url(settings)
+
+
+def is_rabbitmq(settings: Settings) -> bool:
+    """Whether RabbitMQ holds Celery's queues."""
+    return (settings.broker_url or "").startswith(("amqp://", "amqps://"))
+
+
 def celery_url(settings: Settings) -> str:
-    """The broker's URL as Celery spells it, so that both mean the same server, database and trust.
+    """The URL of Celery's queues as Celery spells it, so that both mean the same server, database
+    and trust.
 
     Raises SettingsError when none is configured.
     """
-    url = broker_url(settings)
+    url = queues_url(settings)
+    if is_rabbitmq(settings):
+        return url
     scheme, _, rest = url.partition("://")
     address, _, query = rest.partition("?")
     options = dict(parse_qsl(query))
@@ -84,16 +98,28 @@ def celery_url(settings: Settings) -> str:
 
 
 def connect(settings: Settings, *, answers_within_s: float = 3, retries: int = 1) -> "redis.Redis":
-    """A client for short commands: 3 s to answer, then `redis.ConnectionError`.
+    """A client for short commands to the Redis for all but Celery."""
+    # With queues elsewhere it is no broker any more.
+    part = "broker" if settings.broker_url is None else "redis"
+    return connect_to(
+        redis_url(settings), part=part, answers_within_s=answers_within_s, retries=retries
+    )
+
+
+def connect_to(
+    url: str, *, part: str, answers_within_s: float = 3, retries: int = 1
+) -> "redis.Redis":
+    """A client for short commands: 3 s to answer, then `redis.ConnectionError`. What fails for good
+    counts as an outage of this part.
 
     Every limit is spelled out, because redis-py's defaults change between releases and hide
     retries that add up to a minute.
     """
     return redis.Redis.from_url(
-        broker_url(settings),
+        url,
         socket_connect_timeout=answers_within_s,
         socket_timeout=answers_within_s,
-        retry=_CountedRetry(NoBackoff(), retries),
+        retry=_CountedRetry(NoBackoff(), retries, part=part),
         health_check_interval=25,
         max_connections=64,
         decode_responses=True,
@@ -103,11 +129,15 @@ def connect(settings: Settings, *, answers_within_s: float = 3, retries: int = 1
 class _CountedRetry(Retry):
     """Counts what fails for good."""
 
+    def __init__(self, *args: Any, part: str) -> None:
+        super().__init__(*args)
+        self._part = part
+
     def call_with_retry(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().call_with_retry(*args, **kwargs)
         except redis.RedisError:
-            meters().is_away("broker")
+            meters().is_away(self._part)
             raise
 
 

@@ -127,7 +127,7 @@ def _start_parts(settings: Settings, supervisor: Supervisor, listener: socket.so
             "HOST": settings.host,
             "PORT": str(settings.port),
             "DATA_DIR": str(settings.data_dir),
-            "REDIS_URL": bus.broker_url(settings),
+            "REDIS_URL": bus.redis_url(settings),
         }
     )
     grace_s = settings.stop_s + STOP_MARGIN_S

@@ -26,6 +26,9 @@ from darkroom.pools import read_servers
 
 PREFIX = "DARKROOM_"
 
+#: What the queues can live in.
+BROKER_SCHEMES = ("redis", "rediss", "unix", "amqp", "amqps")
+
 #: Where runtimes of containers mount secrets, readable by all in the container.
 MOUNTED_SECRETS = "/run/secrets/"
 
@@ -64,7 +67,13 @@ class Settings:
         None, "SQLAlchemy URL of the database. Default: SQLite in the data folder."
     )
     redis_url: str | None = _variable(
-        None, "URL of the broker. Default: `darkroom up` runs its own in the data folder."
+        None,
+        "URL of the Redis that wakes calls, counts and holds the queues. Default: `darkroom up`"
+        " runs its own in the data folder.",
+    )
+    broker_url: str | None = _secret(
+        "URL of another server for the queues: `amqp://` or `amqps://` for RabbitMQ, or that of a"
+        " second Redis. Default: the one of DARKROOM_REDIS_URL, which is needed in any case."
     )
     storage_url: str | None = _variable(
         None,
@@ -277,6 +286,8 @@ class Settings:
     def __post_init__(self) -> None:
         for each in self.cors_origins:
             _refuse_no_origin(each)
+        if self.broker_url is not None:
+            _refuse_no_broker(self.broker_url)
         if self.secret_key is not None and len(self.secret_key) < 32:
             raise SettingsError(
                 f"{PREFIX}SECRET_KEY must have at least 32 characters:"
@@ -551,6 +562,26 @@ def _refuse_no_origin(text: str) -> None:
             f"{PREFIX}CORS_ORIGINS holds {text!r}: give origins as browsers send them, such as"
             " https://app.example.org or http://localhost:3000, in lower case, without a path or a"
             " usual port; or `*`."
+        )
+
+
+def _refuse_no_broker(url: str) -> None:
+    """Raises SettingsError for a URL of no kind that holds queues; never shows it, because it holds
+    a password."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in BROKER_SCHEMES:
+        raise SettingsError(
+            f"{PREFIX}BROKER_URL must begin with one of"
+            f" {', '.join(f'{each}://' for each in BROKER_SCHEMES)}."
+        )
+    if ";" in rest:
+        raise SettingsError(
+            f"{PREFIX}BROKER_URL names several servers: give one address, of a load balancer where"
+            " there are several."
+        )
+    if "ssl_cert_reqs=" in rest and not re.search(r"[?&]ssl_cert_reqs=(required|none)(&|$)", rest):
+        raise SettingsError(
+            f"{PREFIX}BROKER_URL has an `ssl_cert_reqs` other than `required` or `none`."
         )
 
 

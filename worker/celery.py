@@ -8,22 +8,24 @@ worker` finds `app` here by convention.
 import os
 import sys
 import warnings
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
-from kombu import Queue
 
 from darkroom import bus, logs, watch
+from darkroom.celery_broker import WORKER_ANSWERS_WITHIN_S, CeleryBroker
 from darkroom.errors import DarkroomError, SettingsError
 from darkroom.processes import share_heaps
+from darkroom.queues import QueuesAway, QueuesRefused, RabbitQueues
 from darkroom.redis_clients import keep_clients
 from darkroom.settings import Settings, load_settings
 from engines.registry import installed_engines
 from worker.broker_loss import survive_broker_loss
 from worker.process import WorkerProcess
-from worker.tasks import register, send
+from worker.tasks import register
 
 
 def make_celery(settings: Settings) -> Celery:
@@ -38,7 +40,8 @@ def make_celery(settings: Settings) -> Celery:
             f" there are {', '.join(installed_engines())}. Correct --engine or"
             " DARKROOM_WORKER_ENGINES."
         )
-    app = Celery("darkroom", broker=bus.celery_url(settings), set_as_current=False)
+    broker = CeleryBroker(settings)
+    app = Celery("darkroom", broker=broker.url, set_as_current=False)
     app.conf.update(
         result_backend=None,
         task_ignore_result=True,
@@ -56,32 +59,11 @@ def make_celery(settings: Settings) -> Celery:
         worker_enable_remote_control=True,
         worker_send_task_events=settings.task_events,
         task_send_sent_event=settings.task_events,
-        task_queues=[
-            Queue(bus.queue_for(engine), routing_key=bus.queue_for(engine))
-            for engine in installed_engines()
-        ],
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={
-            "global_keyprefix": bus.CELERY_PREFIX,
-            "priority_steps": list(bus.PRIORITIES),
-            "sep": bus.SEPARATOR,
-            # Only a second net: leases find a dead worker's jobs long before.
-            "visibility_timeout": 3600,
-            "socket_connect_timeout": 3,
-            "socket_timeout": 15,
-            "socket_keepalive": True,
-            "health_check_interval": 25,
-            "max_connections": settings.worker_concurrency + 32,
-        },
-        task_publish_retry_policy={
-            "max_retries": 2,
-            "interval_start": 0,
-            "interval_step": 0.1,
-            "interval_max": 0.2,
-        },
+        **broker.working_options(installed_engines()),
     )
-    _attach(app, settings)
+    _attach(app, broker, settings)
     return app
 
 
@@ -106,7 +88,7 @@ def run(settings: Settings) -> None:
     )
 
 
-def _attach(app: Celery, settings: Settings) -> None:
+def _attach(app: Celery, broker: CeleryBroker, settings: Settings) -> None:
     """Open the worker's process when Celery starts one, and close it after the last job."""
     process: WorkerProcess | None = None
 
@@ -121,8 +103,17 @@ def _attach(app: Celery, settings: Settings) -> None:
         own = replace(settings, worker_concurrency=int(sender.concurrency))
         try:
             watch.start(settings, "worker")
+            _refuse_to_be_refused(settings)
             process = WorkerProcess(
-                own, lambda job: send(app, job), engines=_chosen_engines(app, settings)
+                own,
+                lambda job: broker.send(
+                    app,
+                    job.id,
+                    engine=job.engine,
+                    lane=job.lane,
+                    answers_within_s=WORKER_ANSWERS_WITHIN_S,
+                ),
+                engines=_chosen_engines(app, settings),
             )
         except DarkroomError as error:
             # Celery keeps all other exceptions of its signals to itself.
@@ -153,6 +144,26 @@ def _attach(app: Celery, settings: Settings) -> None:
     signals.worker_ready.connect(announce, weak=False)
     signals.worker_shutting_down.connect(wind_down, weak=False)
     signals.worker_shutdown.connect(stop, weak=False)
+
+
+def _refuse_to_be_refused(settings: Settings) -> None:
+    """Celery tries for ever to connect to a broker that refuses it.
+
+    Raises SettingsError. One that is away is waited for.
+    """
+    if not bus.is_rabbitmq(settings):
+        return
+    with closing(RabbitQueues(CeleryBroker(settings))) as queues:
+        try:
+            queues.declare(installed_engines())
+        except QueuesRefused as error:
+            raise SettingsError(
+                f"RabbitMQ refuses DARKROOM_BROKER_URL ({error}): correct the URL or the rights of"
+                " its user. A queue that was declared otherwise must be deleted there; no job is"
+                " lost by that."
+            ) from error
+        except QueuesAway:
+            return
 
 
 def _chosen_engines(app: Celery, settings: Settings) -> list[str] | None:

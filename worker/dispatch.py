@@ -1,7 +1,7 @@
 """Dispatch: hands the jobs that are next to Celery, and never more than the workers can soon take.
 
 One mechanism for everything that waits: a fair order, a broker that was away, retries that are due,
-engines that rest, batches of any length, and a Redis that lost its data.
+engines that rest, batches of any length, and a broker that lost its data.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +13,7 @@ import structlog
 from darkroom import bus
 from darkroom.errors import Unavailable
 from darkroom.pools import Pool, single
+from darkroom.queues import Queues, QueuesAway
 from darkroom.watch.meters import meters
 from storage.backlog import Backlog, Next
 
@@ -30,7 +31,10 @@ class Dispatcher:
     """Tops up Celery's queues from the backlog."""
 
     backlog: Backlog
+    #: Where workers give their signs of life.
     broker: "redis.Redis"
+    #: What holds the jobs that were handed over.
+    queues: Queues
     #: Hands one job's id to its queue. Raises Unavailable.
     send: Callable[[Next], None]
     running_limit: int | None = None
@@ -58,21 +62,21 @@ class Dispatcher:
         """Put sent jobs back whose ids Celery does not have any more, and give overdue batches
         their turn."""
         try:
-            if not self.broker.exists(bus.EPOCH):
-                # Redis is new or lost its data. It is marked last: who dies in between leaves this
-                # to the next.
+            if self.queues.are_new():
+                # They are marked last: who dies in between leaves this to the next.
                 meters().jobs_resent(self.backlog.put_back_all())
-                self.broker.set(bus.EPOCH, "1")
+                self.queues.mark()
             for engine in engines:
                 lost = self.backlog.put_back_lost(
                     engine,
-                    is_queue_empty=bus.is_queue_empty(self.broker, engine),
+                    is_queue_empty=self.queues.is_empty(engine),
                     older_than_s=LOST_AFTER_S,
                 )
                 meters().jobs_resent(lost)
                 overdue = self.backlog.take_overdue(engine, older_than_s=OVERDUE_AFTER_S)
                 self._send([overdue] if overdue is not None else [])
-        except redis.RedisError as error:
+        except QueuesAway as error:
+            # What it holds is unknown, so nothing is lost.
             log.warning("broker out of reach", reason=str(error))
 
     def _send(self, jobs: Sequence[Next]) -> None:

@@ -26,6 +26,7 @@ from darkroom.errors import (
     OutcomeUnknown,
     Unavailable,
 )
+from darkroom.queues import open_queues
 from darkroom.settings import Settings
 from darkroom.watch import failures
 from darkroom.watch.exporter import Exporter
@@ -70,6 +71,7 @@ class WorkerProcess:
         self._settings = settings
         self._storage = open_storage(settings)
         self._broker = bus.connect(settings)
+        self._queues = open_queues(settings, self._broker)
         self._registry = Registry(Catalog.load(settings.model_catalog, currency=settings.currency))
         self._stopping = threading.Event()
         #: Set once the running jobs were handed back: nobody waits for anything any more.
@@ -87,6 +89,7 @@ class WorkerProcess:
         self._dispatcher = Dispatcher(
             backlog=self._storage.backlog,
             broker=self._broker,
+            queues=self._queues,
             send=send,
             running_limit=settings.max_running_per_user,
             pools=lambda: self._pools().whole,
@@ -177,6 +180,7 @@ class WorkerProcess:
         except redis.RedisError as error:
             log.warning("not signed off", reason=str(error))
         self._exporter.stop()
+        self._queues.close()
         self._storage.close()
 
     def _wind_down(self) -> None:

@@ -10,6 +10,7 @@ from api.schemas import AliveSchema, ReadinessSchema
 from api.services import Services, services
 from darkroom import bus
 from darkroom.errors import SettingsError, Unavailable
+from darkroom.queues import QueuesAway
 from storage.migrations import is_current
 
 health = Blueprint("health", __name__, description="Is it alive, and can it work")
@@ -35,12 +36,15 @@ def ready() -> tuple[dict[str, Any], int]:
     found = services()
     checks = {
         "database": _state(lambda: _check_database(found)),
-        "broker": _state(lambda: _check_broker(found)),
+        "broker": _state(lambda: _check_queues(found)),
+        **({"redis": _state(lambda: _check_redis(found))} if found.settings.broker_url else {}),
         "files": _state(found.storage.gallery.check),
         "workers": _workers(found),
         "engines": _engines(found),
     }
-    is_ready = all(checks[each]["ok"] for each in ("database", "broker", "files"))
+    is_ready = all(
+        check["ok"] for name, check in checks.items() if name not in ("workers", "engines")
+    )
     is_ready = is_ready and not found.leaving.is_set()
     status = "ready" if is_ready else "not ready"
     return {"status": status, "checks": checks}, 200 if is_ready else 503
@@ -59,18 +63,25 @@ def _check_database(found: Services) -> None:
         raise Unavailable("The database's schema is not current: run `darkroom migrate`.")
 
 
-def _check_broker(found: Services) -> None:
+def _check_queues(found: Services) -> None:
+    try:
+        found.queues.describe()
+    except QueuesAway as error:
+        raise Unavailable("The broker does not answer.") from error
+
+
+def _check_redis(found: Services) -> None:
     try:
         found.broker.ping()
     except redis.RedisError as error:
-        raise Unavailable("The broker does not answer.") from error
+        raise Unavailable("Redis does not answer.") from error
 
 
 def _workers(found: Services) -> dict[str, Any]:
     try:
         staff = bus.staff(found.broker)
     except redis.RedisError:
-        return {"ok": False, "detail": "The broker does not answer."}
+        return {"ok": False, "detail": "Redis does not answer: nobody knows who works."}
     count = len(staff.hands)
     if count == 0:
         return {"ok": False, "count": 0, "detail": "No worker gives a sign of life."}

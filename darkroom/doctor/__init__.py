@@ -1,19 +1,22 @@
 """`darkroom doctor`: what works, and what is wrong and how to put it right."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import redis
 
 from darkroom import bus
+from darkroom.celery_broker import CeleryBroker
 from darkroom.doctor import clocks, stores
-from darkroom.doctor.broker import broker
+from darkroom.doctor.broker import rabbitmq, set_up, workers
 from darkroom.doctor.diagnosis import Diagnosis, Grade, diagnose, failed, well
 from darkroom.doctor.surroundings import surroundings
 from darkroom.errors import KeysUnreadable, SettingsError
+from darkroom.queues import QueuesAway, QueuesRefused, RabbitQueues
 from darkroom.settings import Settings
 from engines.catalog import Catalog
 from engines.checkup import check_engines
-from engines.registry import Registry
+from engines.registry import Registry, installed_engines
 from storage import Storage, open_storage
 
 __all__ = ["Diagnosis", "Grade", "examine"]
@@ -36,8 +39,10 @@ def examine(settings: Settings) -> Iterator[Diagnosis]:
         database = diagnose("database", lambda: stores.database(storage))
         yield database
         yield diagnose("file store", lambda: stores.file_store(storage))
+        if settings.broker_url is not None:
+            yield _own_broker(settings)
         if settings.redis_url is not None:
-            yield from _broker(
+            yield from _redis(
                 settings, _enabled(storage, settings) if database.grade is Grade.OK else []
             )
         if database.grade is Grade.OK:
@@ -53,15 +58,33 @@ def examine(settings: Settings) -> Iterator[Diagnosis]:
         storage.close()
 
 
-def _broker(settings: Settings, engines: list[str]) -> Iterator[Diagnosis]:
+def _own_broker(settings: Settings) -> Diagnosis:
+    """The server that holds the queues, where it is not the Redis for all else."""
+    try:
+        if not bus.is_rabbitmq(settings):
+            with bus.connect_to(bus.queues_url(settings), part="broker") as client:
+                return set_up(client, "broker")
+        with closing(RabbitQueues(CeleryBroker(settings))) as queues:
+            return rabbitmq(queues, installed_engines(), job_timeout_s=settings.job_timeout_s)
+    except (redis.RedisError, QueuesAway) as error:
+        if isinstance(error, QueuesRefused):
+            return failed("broker", f"It refuses us ({error}): check DARKROOM_BROKER_URL.")
+        # Redis' words could quote the URL with its password.
+        return failed(
+            "broker", "It does not answer: check DARKROOM_BROKER_URL and whether it is running."
+        )
+
+
+def _redis(settings: Settings, engines: list[str]) -> Iterator[Diagnosis]:
+    part = "broker" if settings.broker_url is None else "Redis"
     with bus.connect(settings) as client:
         try:
-            yield from broker(client, engines)
-            yield clocks.agreement("broker", lambda: bus.now(client), lease_s=settings.lease_s)
+            yield set_up(client, part)
+            yield workers(client, engines)
+            yield clocks.agreement(part, lambda: bus.now(client), lease_s=settings.lease_s)
         except redis.RedisError:
-            # The library's words could quote the URL with its password.
             yield failed(
-                "broker", "It does not answer: check DARKROOM_REDIS_URL and whether it is running."
+                part, "It does not answer: check DARKROOM_REDIS_URL and whether it is running."
             )
 
 

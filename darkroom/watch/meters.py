@@ -79,7 +79,7 @@ class Meters:
         self._bytes = counter("image_bytes_stored", "Their bytes.", "engine")
         self._upkeep_seconds = seconds("upkeep", "Rounds of upkeep.", QUICK_S, "outcome")
         self._outages = counter("outages", "Calls a part of Darkroom did not answer.", "part")
-        for part in ("database", "broker", "store"):
+        for part in ("database", "broker", "redis", "store"):
             # Shown from the start: a rise from nothing is no rise for Prometheus.
             self._outages.labels(part)
 
@@ -141,7 +141,7 @@ class Meters:
         self._upkeep_seconds.labels(outcome).observe(took_s)
 
     def is_away(self, part: str) -> None:
-        """The `database`, `broker` or `store` did not answer."""
+        """The `database`, `broker`, `redis` (where that is another) or `store` did not answer."""
         self._outages.labels(part).inc()
 
 

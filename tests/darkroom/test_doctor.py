@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +15,10 @@ from darkroom import bus
 from darkroom.broker import embedded_broker
 from darkroom.cli import commands
 from darkroom.doctor import Grade
+from darkroom.doctor.broker import rabbitmq
 from darkroom.doctor.clocks import agreement
 from darkroom.ownership import owning
+from darkroom.queues import RabbitQueues
 from darkroom.secrets import SECRET_FILE
 from darkroom.settings import Settings
 from darkroom.supervision import Supervisor
@@ -121,6 +123,51 @@ def test_a_broker_that_throws_ids_away_fails_and_one_without_workers_is_in_doubt
     assert "WARNING workers: None gives a sign of life" in before.output
     assert after.exit_code == 1
     assert "FAILED  broker: Its maxmemory-policy is allkeys-lru" in after.output
+
+
+def test_a_broker_beside_redis_is_looked_at_by_itself(
+    monkeypatch: pytest.MonkeyPatch, broker_url: str
+) -> None:
+    run("migrate")
+    monkeypatch.setenv("DARKROOM_REDIS_URL", broker_url)
+    monkeypatch.setenv("DARKROOM_BROKER_URL", broker_url.replace("/0", "/1"))
+    two = run("doctor")
+    monkeypatch.setenv("DARKROOM_BROKER_URL", "amqp://user:precious@127.0.0.1:1//")
+    away = run("doctor")
+
+    assert two.exit_code == 0
+    assert "ok      broker: Version" in two.output
+    assert "ok      Redis: Version" in two.output
+    assert away.exit_code == 1
+    assert "FAILED  broker: It does not answer: check DARKROOM_BROKER_URL" in away.output
+    assert "ok      Redis: Version" in away.output
+    assert "precious" not in away.output
+
+
+class RabbitMQ(RabbitQueues):
+    """One that answers, of this release."""
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+
+    def describe(self) -> str:
+        return f"RabbitMQ {self._version}"
+
+    def declare(self, engines: Iterable[str]) -> None:
+        return
+
+
+@pytest.mark.parametrize(
+    ("version", "job_timeout_s", "grade"),
+    [("3.13.7", 900, Grade.OK), ("3.13.7", 7200, Grade.WARNING), ("4.3.0", 7200, Grade.OK)],
+)
+def test_a_rabbitmq_that_takes_long_jobs_back_is_in_doubt(
+    version: str, job_timeout_s: float, grade: Grade
+) -> None:
+    found = rabbitmq(RabbitMQ(version), ["builtin"], job_timeout_s=job_timeout_s)
+
+    assert found.grade is grade
+    assert ("consumer_timeout" in found.detail) is (grade is Grade.WARNING)
 
 
 def test_a_secret_that_others_can_read_is_in_doubt(tmp_path: Path) -> None:

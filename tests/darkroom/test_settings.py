@@ -88,7 +88,7 @@ SECRETS = [
 def test_every_secret_can_come_from_a_file_and_does_not_show(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
-    value = "precious" * 5
+    value = f"amqp://{'precious' * 5}"
     (tmp_path / "secret").write_text(f"{value}\n")
     monkeypatch.setenv("DARKROOM_ADMIN_EMAIL", "ada@example.org")
     monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))

@@ -10,6 +10,7 @@ import pytest
 
 import storage as storage_package
 from darkroom.domain import ImageRequest, Job, NewJob
+from darkroom.queues import RedisQueues
 from darkroom.settings import Settings
 from engines.base import Engine
 from storage import Storage, open_storage
@@ -92,7 +93,9 @@ def queue(redis_server: fakeredis.FakeServer) -> Queue:
 
 @pytest.fixture
 def dispatcher(storage: Storage, broker: fakeredis.FakeRedis, queue: Queue) -> Dispatcher:
-    return Dispatcher(backlog=storage.backlog, broker=broker, send=queue.send)
+    return Dispatcher(
+        backlog=storage.backlog, broker=broker, queues=RedisQueues(broker), send=queue.send
+    )
 
 
 @pytest.fixture

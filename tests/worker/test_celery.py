@@ -13,15 +13,17 @@ from celery.exceptions import Reject
 from kombu.transport.redis import Channel
 
 from darkroom import bus
+from darkroom.celery_broker import CeleryBroker
 from darkroom.domain import Lane
 from darkroom.errors import SettingsError, Unavailable
 from darkroom.settings import Settings
 from engines.registry import installed_engines
-from storage.backlog import Next
 from worker.celery import make_celery
-from worker.tasks import register, send
+from worker.tasks import register
 
 ROOT = Path(__file__).parents[2]
+
+SETTINGS = Settings(redis_url="redis://127.0.0.1:1", worker_concurrency=7)
 
 
 @pytest.fixture(autouse=True)
@@ -45,11 +47,7 @@ def _celery_forgets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def app() -> Celery:
-    return make_celery(Settings(redis_url="redis://127.0.0.1:1", worker_concurrency=7))
-
-
-def a_job(engine: str = "builtin", lane: Lane = Lane.INTERACTIVE) -> Next:
-    return Next(id="job-1", engine=engine, lane=lane)
+    return make_celery(SETTINGS)
 
 
 def test_an_id_is_forgotten_only_after_its_job(app: Celery) -> None:
@@ -67,6 +65,13 @@ def test_no_worker_hoards_jobs(app: Celery) -> None:
 def test_a_lost_broker_takes_no_running_job_with_it(app: Celery) -> None:
     assert not app.conf.worker_cancel_long_running_tasks_on_connection_loss
     assert app.conf.broker_connection_max_retries is None
+
+
+def test_only_celerys_own_thread_speaks_on_the_connection_to_rabbitmq() -> None:
+    """Otherwise a worker hangs now and then when RabbitMQ was away; Celery 5.7."""
+    to_rabbitmq = make_celery(Settings(redis_url="redis://x", broker_url="amqp://127.0.0.1:1//"))
+
+    assert not to_rabbitmq.conf.worker_enable_prefetch_count_reduction
 
 
 def test_no_result_goes_through_the_broker(app: Celery) -> None:
@@ -87,9 +92,12 @@ def test_without_a_broker_the_setting_is_named() -> None:
 
 
 def test_the_id_of_a_job_goes_to_the_queue_of_its_engine() -> None:
-    app = make_celery(Settings(redis_url="memory://"))
+    settings = Settings(redis_url="memory://")
+    app = make_celery(settings)
 
-    send(app, a_job(engine="builtin"))
+    CeleryBroker(settings).send(
+        app, "job-1", engine="builtin", lane=Lane.INTERACTIVE, answers_within_s=1
+    )
 
     with app.connection_for_read() as connection:
         message = connection.SimpleQueue("engine.builtin").get(timeout=5)
@@ -100,7 +108,9 @@ def test_the_id_of_a_job_goes_to_the_queue_of_its_engine() -> None:
 
 def test_a_broker_that_is_away_is_unavailable(app: Celery) -> None:
     with pytest.raises(Unavailable):
-        send(app, a_job())
+        CeleryBroker(SETTINGS).send(
+            app, "job-1", engine="builtin", lane=Lane.BATCH, answers_within_s=1
+        )
 
 
 def test_the_task_runs_the_job() -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from darkroom import bus
 from darkroom.domain import Job, Lane
 from darkroom.errors import Unavailable
+from darkroom.queues import RedisQueues
 from storage import Storage
 from tests.worker.doubles import OutageDatabase, Queue
 from worker.dispatch import LOST_AFTER_S, OVERDUE_AFTER_S, Dispatcher
@@ -250,7 +251,13 @@ def test_an_overdue_batch_that_the_queue_did_not_take_is_sent_later(
 def test_a_user_has_no_more_running_than_the_limit(
     storage: Storage, broker: fakeredis.FakeRedis, queue: Queue, submit: Submit
 ) -> None:
-    limited = Dispatcher(backlog=storage.backlog, broker=broker, send=queue.send, running_limit=2)
+    limited = Dispatcher(
+        backlog=storage.backlog,
+        broker=broker,
+        queues=RedisQueues(broker),
+        send=queue.send,
+        running_limit=2,
+    )
     for _ in range(5):
         submit()
 

@@ -19,6 +19,10 @@ from darkroom.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
+# Made once, because making a schema takes longer than using it.
+LINKS = ImageLinkSchema(many=True)
+JOB = JobSchema()
+
 
 def preferences(services: Services, *, usual_wait_s: float | None = None) -> Preferences:
     """How long the caller of this request prefers to wait, within what the server allows.
@@ -73,14 +77,14 @@ def awaited(job: Job, wait_s: float, services: Services) -> Job:
 def _answer(job: Job, services: Services) -> Response:
     if job.status is JobStatus.SUCCEEDED:
         images = services.storage.images.of_job(job.id)
-        return _json(200, ImageLinkSchema(many=True).dump([file_view(each) for each in images]))
+        return _json(200, LINKS.dump([file_view(each) for each in images]))
     if job.status.is_finished:
         return problem_of_job(job, job_url(job))
     return _accepted(job, services)
 
 
 def _accepted(job: Job, services: Services) -> Response:
-    response = _json(202, JobSchema().dump(job_view(job, (), currency=services.settings.currency)))
+    response = _json(202, JOB.dump(job_view(job, (), currency=services.settings.currency)))
     response.headers["Location"] = job_url(job)
     return response
 

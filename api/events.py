@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 HEARTBEAT_S = 12.0
 PING = b": ping\n\n"
 
+# Made once, because making a schema takes longer than using it.
+DETAIL = JobDetailSchema()
+
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
@@ -91,5 +94,5 @@ def _events(
 
 
 def _event(job: Job, view: dict[str, Any]) -> bytes:
-    data = orjson.dumps(JobDetailSchema().dump(view))
+    data = orjson.dumps(DETAIL.dump(view))
     return b"id: %d\nevent: job\ndata: %b\n\n" % (job.revision, data)

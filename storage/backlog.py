@@ -56,8 +56,8 @@ SENT = and_(QUEUED, jobs.c.sent_at.is_not(None))
 OWNED: ColumnElement[bool] = literal_column("jobs.status IN ('running', 'canceling')")
 
 #: Every owner with a waiting job, and how many may run at once if their account or its role says
-#: so, by jumping from one to the next in the index: as quick for one
-#: owner with fifty thousand jobs as for one with two.
+#: so, by jumping from one to the next in the index: as quick for one owner with fifty thousand jobs
+#: as for one with two.
 OWNERS = text(
     """
     WITH RECURSIVE owners(id) AS (
@@ -97,6 +97,7 @@ LANES = select(
     )
     .label("rests"),
 )
+HAS_UNSENT = select(exists().where(WAITING, _FOR_ENGINE))
 SENT_IN_LANE = select(func.count()).where(SENT, _FOR_ENGINE, _IN_LANE)
 OLDEST = (
     select(jobs.c.id, jobs.c.model, jobs.c.server, jobs.c.upstream_id, jobs.c.avoided)
@@ -223,6 +224,11 @@ class Backlog:
             return self._mark(
                 connection, choose(connection, _Allowances(connection, running_limit))
             )
+
+    def has_unsent(self, engine: str) -> bool:
+        """Whether any job of an engine waits to be sent."""
+        with self._database.reading() as connection:
+            return bool(connection.scalar(HAS_UNSENT, {"engine": engine}))
 
     def put_back(self, job_ids: Collection[str]) -> None:
         """Let sent jobs wait again: they could not be handed over, or must not run now."""

@@ -43,10 +43,14 @@ class Dispatcher:
 
     def top_up(self, engines: Iterable[str]) -> None:
         """Send what is next for these engines."""
+        # Mostly nothing waits: then nobody needs to be asked who could take it.
+        waiting = [each for each in engines if self.backlog.has_unsent(each)]
+        if not waiting:
+            return
         try:
             staff = bus.staff(self.broker)
             pool_of = self.pools()
-            for engine in engines:
+            for engine in waiting:
                 self._send(
                     self.backlog.take(
                         engine,

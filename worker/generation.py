@@ -89,6 +89,7 @@ def run_job(job_id: str, studio: Studio) -> None:
 
 
 def _run(job: Job, studio: Studio) -> None:
+    engines = {job.engine}
     studio.announce_change(job.id)
     with (
         watching.attempt(job),
@@ -104,6 +105,7 @@ def _run(job: Job, studio: Studio) -> None:
             reason = error
             log.warning("attempt failed", code=error.code, reason=error.detail)
             end(lambda: studio.aftermath.failed(job, reason))
+            engines.add(_engine_now(job, studio))
         except Canceled:
             end(lambda: studio.storage.attempts.cancel_held(job))
         except LeaseLost as lost:
@@ -111,7 +113,7 @@ def _run(job: Job, studio: Studio) -> None:
             end(lambda: False)
         except WorkerStops:
             end(lambda: studio.aftermath.not_begun(job))
-    for engine in {job.engine, _engine_now(job, studio)}:
+    for engine in engines:
         studio.top_up(engine)
 
 

@@ -66,15 +66,17 @@ def list_users() -> None:
 @click.option("--defaults", is_flag=True, help="Forget what was set before: the defaults hold.")
 def set_quota(email: str, defaults: bool, **wanted: str | None) -> None:
     """Show what an account may have drawn and spend, or change what is named."""
-    from darkroom.accounts import open_users, with_email
+    from darkroom.accounts import note, open_current, with_email
+    from darkroom.domain import Action
     from darkroom.quotas import amount
 
     changes = {name: _limit(name, text) for name, text in wanted.items() if text is not None}
-    with open_users(start()) as users:
-        account = with_email(users, email)
+    with open_current(start()) as storage:
+        account = with_email(storage.users, email)
         if changes or defaults:
             kept = {} if defaults else dict(account.quotas)
-            account = users.update(account.id, quotas=kept | changes)
+            account = storage.users.update(account.id, quotas=kept | changes)
+            note(storage, Action.USER_CHANGED, target=account.id, fields=["quotas"])
     for name in wanted:
         shown = "default"
         if name in account.quotas:

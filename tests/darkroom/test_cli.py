@@ -209,6 +209,39 @@ def test_a_role_is_made_given_and_listed() -> None:
     assert _type("user", "list").stdout.count("  guest  ") == 2
 
 
+def test_quotas_are_shown_changed_one_by_one_and_forgotten() -> None:
+    _type("migrate")
+    _type("user", "add", "bo@example.org")
+    quota = ("user", "quota", "bo@example.org")
+
+    _type(*quota, "--images-per-day", "10", "--budget-per-month", "2.50")
+    changed = _type(*quota, "--images-per-day", "none").stdout
+    audited = _type("audit", "--action", "user_changed").stdout.splitlines()
+    forgotten = _type(*quota, "--defaults").stdout
+
+    assert changed.splitlines() == [
+        "images per day: none",
+        "images per month: default",
+        "budget per day: default",
+        "budget per month: 2.50",
+    ]
+    assert _type(*quota).stdout == forgotten
+    assert forgotten.count(": default") == 4
+    assert len(audited) == 2
+    assert all(each.endswith(": bo@example.org  (quotas)") for each in audited)
+
+
+@pytest.mark.parametrize("limit", ["-1", "1.5", "many", "1e30"])
+def test_a_quota_that_is_no_count_is_refused_by_name(limit: str) -> None:
+    _type("migrate")
+    _type("user", "add", "bo@example.org")
+
+    refused = _type("user", "quota", "bo@example.org", f"--images-per-day={limit}")
+
+    assert (refused.exit_code, "--images-per-day" in refused.stderr) == (2, True)
+    assert "images per day: default" in _type("user", "quota", "bo@example.org").stdout
+
+
 class TestSecurity:
     OLD, NEW = "o" * 40, "n" * 40
 

@@ -290,7 +290,7 @@ server_turns = Table(
 engine_health = Table(
     "engine_health",
     metadata,
-    Column("engine", String(64), primary_key=True),
+    Column("engine", String(64 + 1 + LONGEST_SERVER), primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("rests_until", Double),
     Column("code", String(32), nullable=False),

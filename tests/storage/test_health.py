@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import select, update
 
+from darkroom.pools import health_key
 from storage import Storage
 from storage.database import epoch_now
 from storage.health import FAILURES_TO_REST, FIRST_REST_S, LONGEST_REST_S
@@ -45,6 +46,13 @@ def test_a_few_failures_are_remembered_and_no_more(storage: Storage) -> None:
     assert (ailment.failures, ailment.rests) == (FAILURES_TO_REST - 1, False)
     assert (ailment.code, ailment.reason) == ("engine_unreachable", "Away.")
     assert not storage.health.rests("openai")
+
+
+def test_a_server_and_its_engine_may_have_long_names(storage: Storage) -> None:
+    key = health_key("e" * 64, "s" * 40)
+
+    assert fail(storage, key, times=FAILURES_TO_REST)
+    assert storage.health.rests(key)
 
 
 def test_an_engine_that_fails_again_and_again_rests(storage: Storage) -> None:

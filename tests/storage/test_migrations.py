@@ -1,7 +1,9 @@
 """The schema that migrations make, one after the other, is the one the code declares."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -9,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData, Table, text
+from sqlalchemy import Column, MetaData, String, Table, text
 from sqlalchemy.schema import ColumnCollectionConstraint
 
 from storage import migrations
@@ -104,7 +106,7 @@ def narrowings(before: Mapping[str, Table], after: Mapping[str, Table]) -> list[
             kept = new.columns.get(column.name)
             if kept is None:
                 found.append(f"{name}.{column.name} is gone")
-            elif str(kept.type) != str(column.type):
+            elif str(kept.type) != str(column.type) and not is_longer(kept, column):
                 found.append(f"{name}.{column.name} was {column.type} and is {kept.type}")
             elif column.nullable and not kept.nullable:
                 found.append(f"{name}.{column.name} must not be empty any more")
@@ -114,6 +116,13 @@ def narrowings(before: Mapping[str, Table], after: Mapping[str, Table]) -> list[
                 found.append(f"{name}.{column.name} is new and must be given")
         found += [f"{name} has a new rule: {each}" for each in rules(new) - rules(old)]
     return found
+
+
+def is_longer(new: Column[Any], old: Column[Any]) -> bool:
+    """Whether a column holds all the texts that it held, and longer ones."""
+    if not (isinstance(new.type, String) and isinstance(old.type, String)):
+        return False
+    return new.type.length is None or new.type.length >= (old.type.length or math.inf)
 
 
 def rules(table: Table) -> set[str]:

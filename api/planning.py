@@ -1,6 +1,7 @@
 """From an order to what an engine is asked: defaults, model, limits and fit."""
 
 from dataclasses import dataclass
+from math import isqrt
 
 from api.orders import AUTO, Order
 from api.services import Services
@@ -71,10 +72,14 @@ class Planner:
     def refuse_repeat(self, engine: str, model: str, request: ImageRequest) -> None:
         """Judge a request that was planned before, as the limits are now.
 
-        Raises InvalidRequest or ModelNotAllowed.
+        Raises Disabled, InvalidRequest or ModelNotAllowed.
         """
         refuse_model(f"{engine}/{model}", self._limits)
         refuse_beyond(request, self._limits)
+        driver = self.engines(request.operation).enabled.get(engine)
+        offered = driver.model(model) if driver is not None else None
+        if offered is not None:
+            refuse_open_size(request, offered, self._limits)
 
     def _model(self, order: Order, engines: Engines) -> Model:
         if order.model is None and self._limits.models is not None:
@@ -144,8 +149,11 @@ def _default_size(purpose: Purpose, limits: Limits) -> str | None:
     """The size of who names none, which gives way to the largest that they may ask for."""
     size = None if purpose.size in (None, "", AUTO) else Size.parse(purpose.size)
     if limits.max_size is not None and (size is None or not limits.allow_size(size)):
-        return str(limits.max_size)
-    return purpose.size
+        size = limits.max_size
+    if limits.max_pixels is not None:
+        side = isqrt(limits.max_pixels)
+        size = (size or Size(side, side)).of_at_most(limits.max_pixels)
+    return purpose.size if size is None else str(size)
 
 
 def _default_steps(purpose: Purpose, limits: Limits) -> int | None:

@@ -15,6 +15,7 @@ A job's life:
 ```
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -104,6 +105,15 @@ class Size:
     @property
     def aspect(self) -> float:
         return self.width / self.height
+
+    def of_at_most(self, pixels: int) -> Self:
+        """This size, or the same shape with no more than so many pixels."""
+        if self.pixels <= pixels:
+            return self
+        scale = math.sqrt(pixels / self.pixels)
+        return replace(
+            self, width=max(1, int(self.width * scale)), height=max(1, int(self.height * scale))
+        )
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"

@@ -110,13 +110,23 @@ def test_a_picture_may_lie_on_its_side(admin: Caller, guest: Caller) -> None:
     assert guest.generate(size="96x64").status_code == 200
 
 
-def test_a_default_gives_way_to_the_limit(admin: Caller, guest: Caller) -> None:
-    limit(admin, "guest", max_size="64x96")
+@pytest.mark.parametrize(
+    ("limits", "size"),
+    [
+        ({"max_size": "64x96"}, "64x96"),
+        ({"max_pixels": 4096}, "64x64"),
+        ({"max_size": "128x128", "max_pixels": 4096}, "64x64"),
+    ],
+)
+def test_a_default_gives_way_to_the_limit(
+    admin: Caller, guest: Caller, limits: dict[str, Any], size: str
+) -> None:
+    limit(admin, "guest", **limits)
 
     answer = guest.post("/api/images/generations", json={"prompt": "a fox"})
 
     job = answer.headers["Darkroom-Job"]
-    assert guest.get(f"/api/v1/jobs/{job}").json["size"] == "64x96"
+    assert guest.get(f"/api/v1/jobs/{job}").json["size"] == size
 
 
 def test_a_model_that_is_not_allowed_is_refused_and_not_listed(
@@ -173,6 +183,19 @@ def test_a_retry_is_judged_by_what_its_owner_may_do_now(
 
     assert guest.post(f"/api/v1/jobs/{job}/retry").status_code == 400
     assert admin.post(f"/api/v1/jobs/{job}/retry").status_code == 400
+
+
+def test_a_size_that_was_left_to_the_model_is_judged_again_too(
+    admin: Caller, guest: Caller, queue: InlineQueue
+) -> None:
+    queue.is_held = True
+    job = guest.generate(size="auto", headers=ASYNC).json["id"]
+    guest.post(f"/api/v1/jobs/{job}/cancel")
+    limit(admin, "guest", max_size="64x64")
+
+    refused = guest.post(f"/api/v1/jobs/{job}/retry")
+
+    assert (refused.status_code, refused.json["param"]) == (400, "size")
 
 
 def test_a_role_says_how_much_may_be_queued(

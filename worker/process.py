@@ -164,7 +164,9 @@ class WorkerProcess:
                 target=self._repeat, args=(every_s, work), name=name, daemon=True
             )
             thread.start()
-            self._threads.append(thread)
+            if work != self._survey:
+                # It may wait for a server that does not answer, and keeps nothing.
+                self._threads.append(thread)
 
     def wind_down(self) -> None:
         """No new job comes: let those that run finish within `stop_s`, then hand them back."""

@@ -102,7 +102,8 @@ def _scrubbed(event: "Event", hint: "Hint") -> "Event":
     return clean
 
 
-QUOTED = re.compile(r"""(['"]).*?\1""", re.DOTALL)
+#: From the first quotation mark to the last one: values have some of their own, and words (can't).
+QUOTED = re.compile(r"""['"].*['"]""", re.DOTALL)
 LONGEST = 500
 
 #: What is of no use, and may tell of people or machines.

@@ -4,8 +4,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
+import sentry_sdk
 
 from darkroom.errors import SettingsError
 from darkroom.settings import Settings, load_settings
@@ -62,6 +64,38 @@ def test_what_is_not_installed_is_said(
 def test_a_dsn_that_is_none_is_said(settings: Settings) -> None:
     with pytest.raises(SettingsError, match="DARKROOM_SENTRY_DSN is no DSN"):
         failures.start(replace(settings, sentry_dsn="nonsense"), "api")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "can't adapt 'a boat nobody may read of'",
+        """bad value: 'it\\'s "my" boat nobody may read of'""",
+        """not in ("it's mine", "a boat nobody may read of")""",
+    ],
+)
+def test_no_value_that_an_exception_quotes_is_reported(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, said: str
+) -> None:
+    told: list[Any] = []
+
+    class Kept(sentry_sdk.Transport):
+        def capture_envelope(self, envelope: Any) -> None:
+            told.extend(each.get_event() for each in envelope.items)
+
+    monkeypatch.setattr(failures, "_is_on", False)
+    with sentry_sdk.isolation_scope():
+        failures.start(replace(settings, sentry_dsn="http://k@127.0.0.1:9/1"), "api")
+        client = sentry_sdk.get_client()
+        monkeypatch.setattr(client, "transport", Kept(client.options))
+        try:
+            failures.report(ValueError(said))
+        finally:
+            client.close()
+            sentry_sdk.get_global_scope().set_client(None)
+
+    [event] = told
+    assert "boat" not in str(event["exception"]["values"][-1]["value"])
 
 
 def test_the_usual_variable_names_the_collector_too(monkeypatch: pytest.MonkeyPatch) -> None:

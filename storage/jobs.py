@@ -8,13 +8,23 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    bindparam,
+    insert,
+    or_,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from darkroom.domain import ImageRequest, Job, JobError, JobStatus, NewJob
 from darkroom.errors import DeadlineExceeded, NotFound, QuotaExceeded
 from darkroom.watch.meters import meters
-from storage.backlog import QUEUED
+from storage.backlog import SENT, WAITING
 from storage.database import Database, epoch_now
 from storage.records import job_of, new_row, request_to_json
 from storage.replays import earlier_row
@@ -36,6 +46,16 @@ UNFINISHED = select(jobs.c.id).where(
 
 def new_job_id() -> str:
     return str(uuid.uuid4())
+
+
+def _queued_for(engine: str) -> ColumnElement[bool]:
+    """Whether a job is queued for the engine, however many others there are."""
+    # In two parts, each of which one partial index answers.
+    parts = (
+        select(jobs.c.id).where(state, jobs.c.engine == engine).correlate(None)
+        for state in (WAITING, SENT)
+    )
+    return jobs.c.id.in_(union_all(*parts))
 
 
 class Jobs:
@@ -177,8 +197,7 @@ class Jobs:
         return self._all(
             select(jobs)
             .where(
-                jobs.c.status == JobStatus.QUEUED,
-                jobs.c.engine == engine,
+                _queued_for(engine),
                 jobs.c.model.in_(sorted(models)),
                 jobs.c.upstream_id.is_(None),
             )
@@ -195,9 +214,8 @@ class Jobs:
 
     def give_up_waiting(self, engine: str, error: JobError, *, after_s: float) -> Sequence[str]:
         """Fail the queued jobs of an engine that were accepted so long ago; returns their ids."""
-        # Written so that it is looked for among the queued jobs, not among all that are so old.
         is_old = epoch_now() - jobs.c.created_at > after_s
-        return self._fail_queued(error, QUEUED, jobs.c.engine == engine, is_old)
+        return self._fail_queued(error, _queued_for(engine), is_old)
 
     def request_cancel(self, job_id: str) -> Job:
         """Cancel a queued job at once, or ask the worker of a running one to stop.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert
 
-from darkroom.domain import ImageRequest, JobStatus, Lane
+from darkroom.domain import ImageRequest, JobError, JobStatus, Lane
 from darkroom.settings import Settings
 from storage import Storage, open_storage
 from storage.records import request_to_json
@@ -93,6 +93,17 @@ def test_engines_without_a_driver_are_found_in_indexes_alone(storage: Storage) -
         storage.backlog.unattended(["builtin"], for_s=60)
 
     assert [each.rpartition(" ")[2] for each in steps] == ["ix_jobs_waiting", "ix_jobs_sent"]
+
+
+def test_what_waits_for_an_engine_that_is_sick_or_missing_is_found_in_indexes_alone(
+    storage: Storage,
+) -> None:
+    with explained(storage) as steps:
+        waiting = storage.jobs.waiting_for("builtin", ["placeholder"], limit=3)
+        storage.jobs.give_up_waiting("gone", JobError(code="x", detail="y"), after_s=60)
+
+    assert [each.created_at for each in waiting] == [0.0, 1.0, 2.0]
+    assert [each for each in steps if not _is_quick(each)] == []
 
 
 def _is_quick(step: str) -> bool:

@@ -27,7 +27,9 @@ PROFILES = sorted({name for each in SERVICES.values() for name in each.get("prof
 SHAPES = [(), *((each,) for each in PROFILES), tuple(PROFILES)]
 
 #: What others than Darkroom read.
-FOREIGN = re.compile(r"(AWS|POSTGRES|GF|FLOWER)_\w+|REDIS_PASSWORD|METRICS_TOKEN")
+FOREIGN = re.compile(
+    r"(AWS|POSTGRES|GF|FLOWER)_\w+|REDIS_PASSWORD|METRICS_TOKEN|FORWARDED_ALLOW_IPS"
+)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,14 @@ def test_every_variable_is_a_setting(everything: list[Created]) -> None:
     assert {each for each in named - known if not FOREIGN.fullmatch(each)} == set()
     for each in everything:
         assert all(value != "" for value in each.environment.values()), each.service
+
+
+def test_what_a_proxy_in_front_needs_to_be_set_reaches_the_api() -> None:
+    page = (ROOT / "docs/how-to/proxies.md").read_text()
+    named = set(re.findall(r"`((?:DARKROOM|FORWARDED)_[A-Z_]+)", page))
+
+    assert "DARKROOM_TRUSTED_PROXIES" in named
+    assert named <= set(SERVICES["api"]["environment"])
 
 
 def test_everything_that_is_mounted_is_there() -> None:

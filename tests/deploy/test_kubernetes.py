@@ -83,6 +83,30 @@ def test_probes_ask_what_the_api_answers(tmp_path: Path) -> None:
         assert get["port"] in [each["name"] for each in container["ports"]]
 
 
+def test_prometheus_can_read_what_every_pod_counts() -> None:
+    for container, _ in containers():
+        ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+        own = {each["name"]: each["value"] for each in container.get("env", [])}
+        if container["args"][0] == "worker":
+            assert own["DARKROOM_METRICS_PORT"] == str(ports["metrics"])
+            assert own["DARKROOM_METRICS_HOST"] == "0.0.0.0"
+        else:
+            assert set(ports) == {"http"}
+
+
+def test_applying_again_does_not_undo_what_an_autoscaler_said() -> None:
+    scaled = {
+        each["spec"]["scaleTargetRef"]["name"]
+        for _, each in RESOURCES
+        if "scaleTargetRef" in each.get("spec", {})
+    }
+
+    assert len(scaled) == 2
+    for _, each in RESOURCES:
+        if each["kind"] == "Deployment" and each["metadata"]["name"] in scaled:
+            assert "replicas" not in each["spec"]
+
+
 def test_every_variable_is_a_setting() -> None:
     secrets = (FOLDER / "secrets.env.example").read_text().splitlines()
     names = {name for name, _ in literals()} | {line.split("=")[0] for line in secrets}

@@ -34,6 +34,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             storage_url=(folder / "files").as_uri(),
             builtin_script=True,
             accel_location="/_files/",
+            hsts_s=600,
+            cors_origins="https://pages.example.org",
         ) as cluster,
         Nginx(folder / "nginx", ports=cluster.api_ports, files=folder / "files") as nginx,
         pytest.MonkeyPatch.context() as patch,
@@ -51,10 +53,10 @@ def picture(cluster: Cluster) -> str:
 
 
 def directly(cluster: Cluster, path: str, **headers: str) -> requests.Response:
-    """The answer of Darkroom itself."""
+    """The answer of Darkroom itself, as to a proxy with TLS."""
     return requests.get(
         f"http://127.0.0.1:{cluster.api_ports[0]}{path}",
-        headers={"Authorization": f"Bearer {cluster.key}"} | headers,
+        headers={"Authorization": f"Bearer {cluster.key}", "X-Forwarded-Proto": "https"} | headers,
         timeout=60,
     )
 
@@ -73,6 +75,7 @@ def test_darkroom_leaves_the_bytes_to_nginx_and_sends_them_to_everybody_else(
     "headers",
     [
         {},
+        {"Origin": "https://pages.example.org"},
         {"Range": "bytes=3-9"},
         {"Range": "bytes=-5"},
         {"Range": "bytes=0-1,4-5"},

@@ -3,6 +3,7 @@
 import time
 
 from darkroom.doctor.diagnosis import Diagnosis, doubtful, failed, well
+from darkroom.errors import FileStoreUnavailable, NotFound, Unavailable
 from storage import Storage
 from storage.migrations import is_current
 
@@ -11,9 +12,16 @@ LITTLE_ROOM = 1 << 30
 
 
 def database(storage: Storage) -> Diagnosis:
-    """Raises Unavailable."""
     begun = time.perf_counter()
-    storage.database.check()
+    try:
+        storage.database.check()
+    except Unavailable:
+        # The driver's words could quote the URL with its password.
+        return failed(
+            "database",
+            "It does not answer: check DARKROOM_DATABASE_URL, user and password too, and whether it"
+            " is running.",
+        )
     took_ms = (time.perf_counter() - begun) * 1000
     if not is_current(storage.database):
         return failed("database", "Its schema is not current: run `darkroom migrate`.")
@@ -21,8 +29,14 @@ def database(storage: Storage) -> Diagnosis:
 
 
 def file_store(storage: Storage) -> Diagnosis:
-    """Raises FileStoreUnavailable."""
-    storage.files.rehearse()
+    try:
+        storage.files.rehearse()
+    except (FileStoreUnavailable, NotFound):
+        return failed(
+            "file store",
+            "No file could be written, read and deleted: check DARKROOM_STORAGE_URL, and the rights"
+            " and the room of its folder or the credentials for its bucket.",
+        )
     free = storage.files.free_bytes()
     if free is not None and free < LITTLE_ROOM:
         return doubtful(

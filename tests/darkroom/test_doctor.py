@@ -17,6 +17,7 @@ from darkroom.cli import commands
 from darkroom.doctor import Grade
 from darkroom.doctor.broker import rabbitmq
 from darkroom.doctor.clocks import agreement
+from darkroom.errors import FileStoreUnavailable
 from darkroom.ownership import owning
 from darkroom.queues import RabbitQueues
 from darkroom.secrets import SECRET_FILE
@@ -95,6 +96,27 @@ def test_an_engine_that_refuses_its_key_is_named_with_the_remedy(
     assert line.startswith("FAILED")
     assert "DARKROOM_IMAGES_OPENAI_API_KEY" in line
     assert "sk-wrong-0123456789" not in result.output
+
+
+def test_a_database_and_a_store_that_do_not_answer_are_named_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DARKROOM_SECRET_KEY", "x" * 32)
+    monkeypatch.setenv("DARKROOM_DATABASE_URL", "postgresql://anna:precious@127.0.0.1:1/darkroom")
+    monkeypatch.setenv("DARKROOM_STORAGE_URL", f"file://{tmp_path}/pictures")
+    monkeypatch.setattr("storage.files.Files.put", _refuse)
+
+    result = run("doctor")
+
+    assert result.exit_code == 1
+    assert "FAILED  database: It does not answer: check DARKROOM_DATABASE_URL" in result.output
+    assert "FAILED  file store: No file could be written" in result.output
+    assert "check DARKROOM_STORAGE_URL" in result.output
+    assert "precious" not in result.output
+
+
+def _refuse(*_: object) -> None:
+    raise FileStoreUnavailable("The file store does not answer at the moment.")
 
 
 def test_a_broker_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from darkroom.settings import Settings
 from tests.api.conftest import Caller
+from tests.backends.choice import installed
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 TOKEN = "a token for prometheus only"
@@ -72,9 +73,7 @@ def test_the_rules_are_valid_and_fire_when_they_should(tmp_path: Path) -> None:
 
 def check(*arguments: str, given: str = "") -> None:
     """Let Prometheus' own tool say whether it is content."""
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed: apt install prometheus")
+    promtool = installed(shutil.which("promtool"), "prometheus")
     done = subprocess.run(
         [promtool, *arguments], input=given, capture_output=True, text=True, check=False
     )

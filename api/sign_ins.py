@@ -4,6 +4,7 @@ While Redis is away each process counts for itself: that must not be a way to gu
 """
 
 import hashlib
+import ipaddress
 import math
 import time
 from collections.abc import Callable
@@ -21,6 +22,9 @@ T = TypeVar("T")
 
 #: How long an attempt counts, in seconds.
 WINDOW_S = 300
+
+#: How many bits of an IPv6 address tell one caller from another.
+OF_ONE = 64
 
 
 class SignIns:
@@ -88,4 +92,14 @@ def _account(email: str) -> str:
 
 
 def _address(address: str) -> str:
-    return f"address:{address}"
+    try:
+        read = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        # No network: a socket of this machine.
+        return f"address:{address}"
+    if isinstance(read, ipaddress.IPv6Address):
+        if read.ipv4_mapped is not None:
+            return f"address:{read.ipv4_mapped}"
+        # Whoever has one address has all of such a network.
+        return f"address:{ipaddress.ip_network((int(read), OF_ONE), strict=False)}"
+    return f"address:{read}"

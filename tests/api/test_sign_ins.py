@@ -119,3 +119,26 @@ def test_behind_a_proxy_each_client_has_its_own_address(
 
     assert attempt(client, "z@example.org", forwarded="10.0.0.1").status_code == 429
     assert attempt(client, "z@example.org", forwarded="10.0.0.2").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("addresses", "is_one"),
+    [
+        (["2001:db8:0:1::1", "2001:db8:0:1:ffff::2"], True),
+        (["2001:db8:0:1::1", "2001:db8:0:2::1"], False),
+        (["192.0.2.1", "::ffff:192.0.2.1"], True),
+        (["192.0.2.1", "192.0.2.2"], False),
+    ],
+)
+def test_who_has_a_whole_network_is_one_caller(
+    make_app: Callable[..., Flask], settings: Settings, addresses: list[str], is_one: bool
+) -> None:
+    client = make_app(replace(settings, trusted_proxies=1)).test_client()
+
+    first, second = addresses
+    for number in range(5):
+        attempt(client, f"{number}@example.org", forwarded=first)
+
+    assert attempt(client, "6@example.org", forwarded=first).status_code == 429
+    status = attempt(client, "7@example.org", forwarded=second).status_code
+    assert status == (429 if is_one else 401)

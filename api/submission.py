@@ -1,7 +1,9 @@
 """From an order to an accepted job: replay, plan, limit, row, queue."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import structlog
 from flask import g, request
@@ -16,6 +18,7 @@ from darkroom.domain import ImageRequest, Job, JobStatus, NewJob, User
 from darkroom.errors import Conflict, InvalidRequest, LimitReached, Unavailable
 from darkroom.watch import tracing
 from darkroom.watch.meters import meters
+from storage.backlog import Next
 from storage.contents import key_of
 from storage.jobs import new_job_id
 
@@ -145,11 +148,19 @@ def _accept(new: NewJob, job_id: str, services: Services) -> Job:
     share = reserve(new.owner_id, quotas, images=new.request.count, cost=new.estimated_cost or 0)
     with tracing.span("submit", engine=new.engine, model=new.model) as span, share as reservation:
         new = replace(new, trace=tracing.carrier())
-        job, is_new = services.storage.jobs.submit(new, job_id=job_id, reservation=reservation)
+        taken: list[Next] = []
+        take, room = services.storage.backlog.take_within, _room(new.engine, services)
+        # In one transaction, because each waits for the disk.
+        job, is_new = services.storage.jobs.submit(
+            new,
+            job_id=job_id,
+            reservation=reservation,
+            also=lambda connection: taken.extend(take(connection, **room)),
+        )
         structlog.contextvars.bind_contextvars(job_id=job.id)
         span.note(job_id=job.id, user_id=job.owner_id, is_new=is_new)
         if is_new:
-            send_next(job.engine, services)
+            _send(taken, services)
     return job
 
 
@@ -158,24 +169,36 @@ def send_next(engine: str, services: Services) -> None:
 
     When that does not work now, the workers' upkeep does it: what was accepted stays accepted.
     """
-    backlog = services.storage.backlog
     try:
-        taken = backlog.take(
-            engine,
-            window=services.staff().window(engine),
-            running_limit=services.settings.max_running_per_user,
-            pool=services.pools().whole(engine),
-        )
-        unsent = []
-        for each in taken:
-            if services.queue.send(each):
-                meters().jobs_sent(each.engine, each.lane)
-            else:
-                unsent.append(each.id)
-        if unsent:
-            backlog.put_back(unsent)
+        taken = services.storage.backlog.take(engine, **_room(engine, services))
     except Unavailable as error:
         log.warning("nothing sent yet", engine=engine, reason=error.detail)
+        return
+    _send(taken, services)
+
+
+def _room(engine: str, services: Services) -> dict[str, Any]:
+    """What says how many jobs of an engine may be sent, as `Backlog` takes it."""
+    return {
+        "window": services.staff().window(engine),
+        "running_limit": services.settings.max_running_per_user,
+        "pool": services.pools().whole(engine),
+    }
+
+
+def _send(taken: Sequence[Next], services: Services) -> None:
+    unsent = []
+    for each in taken:
+        if services.queue.send(each):
+            meters().jobs_sent(each.engine, each.lane)
+        else:
+            unsent.append(each.id)
+    if unsent:
+        try:
+            services.storage.backlog.put_back(unsent)
+        except Unavailable as error:
+            # The workers' upkeep finds out that nobody has them.
+            log.warning("jobs not put back", count=len(unsent), reason=error.detail)
 
 
 def with_files(request: ImageRequest, inputs: EditInputs) -> ImageRequest:

@@ -32,6 +32,7 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
+    literal,
     literal_column,
     or_,
     select,
@@ -43,7 +44,7 @@ from sqlalchemy import (
 
 from darkroom.domain import JobStatus, Lane
 from darkroom.pools import Place, Pool, single
-from storage.database import Database, epoch_now, upsert_for
+from storage.database import Database, epoch_now, hold, upsert_for
 from storage.placing import loads, openings, well_places, with_room
 from storage.tables import attempts, engine_health, jobs, turns
 
@@ -210,20 +211,27 @@ class Backlog:
         there is nothing to take.
         """
         pool = pool or single(engine)
-        choose = partial(self._next, pool, window)
         with self._database.reading() as connection:
             allowances = _Allowances(connection, running_limit)
-            chosen = choose(connection, allowances)
+            chosen = self._next(pool, window, connection, allowances)
         if not chosen:
             return []
-        if not pool.is_limited and not allowances.are_counted:
-            with self._database.writing() as connection:
-                return self._mark(connection, chosen)
-        # Two who count at the same moment would both find room for the last one.
-        with self._database.counting("backlog") as connection:
-            return self._mark(
-                connection, choose(connection, _Allowances(connection, running_limit))
-            )
+        with self._database.writing() as connection:
+            if pool.is_limited or allowances.are_counted:
+                return self._take_alone(connection, pool, window, running_limit)
+            return self._mark(connection, chosen)
+
+    def take_within(
+        self, connection: Connection, *, window: int, pool: Pool, running_limit: int | None = None
+    ) -> Sequence[Next]:
+        """The same, as a part of a transaction that writes; send them once it is committed."""
+        if pool.is_limited:
+            return self._take_alone(connection, pool, window, running_limit)
+        allowances = _Allowances(connection, running_limit)
+        chosen = self._next(pool, window, connection, allowances)
+        if allowances.are_counted:
+            return self._take_alone(connection, pool, window, running_limit)
+        return self._mark(connection, chosen)
 
     def has_unsent(self, engine: str) -> bool:
         """Whether any job of an engine waits to be sent."""
@@ -338,6 +346,14 @@ class Backlog:
                 update(jobs).where(SENT, *conditions).values(sent_at=None)
             ).rowcount
 
+    def _take_alone(
+        self, connection: Connection, pool: Pool, window: int, running_limit: int | None
+    ) -> Sequence[Next]:
+        """Two who count at the same moment would both find room for the last one."""
+        hold(connection, literal("backlog"))
+        allowances = _Allowances(connection, running_limit)
+        return self._mark(connection, self._next(pool, window, connection, allowances))
+
     def _next(
         self, pool: Pool, window: int, connection: Connection, allowances: "_Allowances"
     ) -> list[Next]:
@@ -431,6 +447,8 @@ class Backlog:
         return [row.id for row in rows]
 
     def _mark(self, connection: Connection, chosen: Sequence[Next]) -> Sequence[Next]:
+        if not chosen:
+            return []
         rows = connection.execute(MARK, {"chosen": [each.id for each in chosen]}).all()
         marked = {row.id: row.owner_id for row in rows}
         taken = [each for each in chosen if each.id in marked]

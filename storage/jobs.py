@@ -4,12 +4,13 @@ What workers do with them is in `storage.attempts`.
 """
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Select,
     bindparam,
     insert,
@@ -65,10 +66,16 @@ class Jobs:
         self._database = database
 
     def submit(
-        self, new: NewJob, *, job_id: str | None = None, reservation: Reservation | None = None
+        self,
+        new: NewJob,
+        *,
+        job_id: str | None = None,
+        reservation: Reservation | None = None,
+        also: Callable[[Connection], object] | None = None,
     ) -> tuple[Job, bool]:
         """Accept a job, under the id its inputs are held for. Returns it, and whether it is new.
 
+        `also` is done last in the transaction that accepts it: either both are done or nothing is.
         A job the owner submitted before with the same idempotency key is returned instead.
         Raises IdempotencyConflict when that one asked for something else, and QuotaExceeded when
         what it asks for cannot be reserved.
@@ -78,6 +85,8 @@ class Jobs:
                 if reservation is not None:
                     reservation.make(connection)
                 job = job_of(connection.execute(ACCEPT, new_row(new, job_id or new_job_id())).one())
+                if also is not None:
+                    also(connection)
         except (IntegrityError, QuotaExceeded):
             earlier = None
             if new.idempotency_key is not None:

@@ -34,7 +34,6 @@ class Caller:
         the person agrees. Raises NoServer, or what `find_server` raises."""
         from darkroom.client import Client
         from darkroom.client.finding import NoServer, find_server
-        from darkroom.commands.temporary import running_meanwhile
 
         with ExitStack() as stack:
             try:
@@ -44,6 +43,9 @@ class Caller:
                     raise NoServer(
                         f"{error.detail} `--start` runs one here for this command alone."
                     ) from error
+                # Half a second, which those who know a server need not wait.
+                from darkroom.commands.temporary import running_meanwhile
+
                 found = stack.enter_context(running_meanwhile(self.say))
                 self.runs_here = True
             yield stack.enter_context(Client(found.url, found.key or ""))

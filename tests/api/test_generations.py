@@ -182,12 +182,13 @@ class TestWaiting:
 
 
 def test_an_accepted_job_is_named_though_the_database_goes_away_then(
-    anna: Caller, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    anna: Caller, queue: InlineQueue, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def is_away(*_: object, **__: object) -> None:
         raise Unavailable("The database is away.")
 
-    monkeypatch.setattr(storage.backlog, "take", is_away)
+    queue.is_away = True
+    monkeypatch.setattr(storage.backlog, "put_back", is_away)
     monkeypatch.setattr(Waiter, "wait", is_away)
 
     answer = anna.generate()

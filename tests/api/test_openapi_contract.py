@@ -144,11 +144,11 @@ def ask_everything(
         "seed": 1,
         "headers": headers,
         "auth": {"auto-signup": False},
-        "generation": {"max-examples": 6, "deterministic": True, "no-shrink": True},
+        "generation": {"max-examples": 4, "deterministic": True, "no-shrink": True},
         "phases": {
             "examples": {"fill-missing": True},
             "fuzzing": {"enabled": at_random},
-            "stateful": {"enabled": at_random, "generation": {"max-examples": 15}},
+            "stateful": {"enabled": at_random, "generation": {"max-examples": 10}},
         },
         "dictionaries": {name: {"values": values} for name, values in hits.items()},
         "parameters": {name: {"dictionary": name, "probability": SHARE} for name in hits},

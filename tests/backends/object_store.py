@@ -7,6 +7,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +17,15 @@ from typing import Self
 import pytest
 import requests
 
+from darkroom.errors import FileStoreUnavailable
 from storage.files import Files
 from tests.backends.ports import free_port
 
 KEY, SECRET = "darkroom", "the store's secret"
 BUCKET = "pictures"
+
+#: What its first file holds.
+FIRST = b"first"
 
 #: How long the server may take to start, in seconds.
 PATIENCE_S = 60.0
@@ -51,6 +57,7 @@ class ObjectStore:
 
     def __init__(self, program: Path) -> None:
         self._program = program
+        self._is_new = True
         self.port = free_port()
 
     def __enter__(self) -> Self:
@@ -58,10 +65,9 @@ class ObjectStore:
         (self._folder / "accounts.json").write_text(json.dumps(ACCOUNTS))
         self.start()
         # The first file makes the bucket.
-        with pytest.MonkeyPatch.context() as accounts:
-            for name, value in self.environment.items():
-                accounts.setenv(name, value)
-            Files(self.url("first")).put("file", b"")
+        with self._account():
+            Files(self.url("first")).put("file", FIRST)
+        self._is_new = False
         return self
 
     def __exit__(
@@ -78,7 +84,7 @@ class ObjectStore:
         return f"s3://{BUCKET}/{prefix}?endpoint=http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Returns once it answers."""
+        """Returns once it answers, and has what it had."""
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._command(), cwd=self._folder, stdout=log, stderr=log
@@ -104,7 +110,24 @@ class ObjectStore:
         except requests.ConnectionError:
             return False
         # Nobody is let in without a signature.
-        return answer.status_code == HTTPStatus.FORBIDDEN
+        if answer.status_code != HTTPStatus.FORBIDDEN:
+            return False
+        return self._is_new or self._has_the_first()
+
+    def _has_the_first(self) -> bool:
+        """Its parts find each other one after the other."""
+        try:
+            with self._account():
+                return Files(self.url("first")).read("file") == FIRST
+        except FileStoreUnavailable:
+            return False
+
+    @contextmanager
+    def _account(self) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as accounts:
+            for name, value in self.environment.items():
+                accounts.setenv(name, value)
+            yield
 
     def _command(self) -> list[str]:
         parts = ("master", "volume", "filer", "s3")

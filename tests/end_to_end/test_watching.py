@@ -85,8 +85,8 @@ def test_a_job_is_followed_by_its_ids_from_request_to_engine_call(
             if each.get("status") == 200 and each["event"] == "request"
         ]
         assert access.items() >= (ids | {"method": "POST"}).items()
-        told = {each["event"]: each for each in lines_of(worker) if each.get("job_id") == job_id}
-        assert told.keys() >= {"job started", "engine call", "job ended"}
+        told = until(lambda: _told_of(worker, job_id), "the worker told of the job's end")
+        assert told.keys() >= {"job started", "engine call"}
         for each in told.values():
             assert each.items() >= (ids | {"attempt": 1, "engine": "openai"}).items()
             assert each["worker"].split(":")[1] == str(worker.pid)
@@ -125,6 +125,12 @@ def test_a_job_is_followed_by_its_ids_from_request_to_engine_call(
         assert read["darkroom_images_stored_total", "openai"] == 1
         assert read["darkroom_image_bytes_stored_total", "openai"] > 0
         assert read["darkroom_waiting_calls",] == 0
+
+
+def _told_of(worker: Part, job_id: str) -> dict[str, dict[str, Any]] | None:
+    """What a worker logged of a job, by event, once it logged the end: after the caller heard."""
+    told = {each["event"]: each for each in lines_of(worker) if each.get("job_id") == job_id}
+    return told if "job ended" in told else None
 
 
 def _trace_of(collector: Collector, job_id: str) -> dict[str, Collected] | None:

@@ -14,6 +14,10 @@ def test_entries_are_read_newest_first_and_in_parts(storage: Storage) -> None:
         storage.audit.add(
             Action.USER_CHANGED, address="::1", target=str(number), fields=["role", "name"]
         )
+        # Of entries of one and the same moment none is the newer one.
+        (newest,) = storage.audit.list(limit=1)
+        while storage.database.now() <= newest.at:
+            pass
     storage.audit.add(Action.SIGN_IN, outcome=Outcome.REFUSED, address="::1", target="x" * 999)
 
     (refused,) = storage.audit.list(outcome=Outcome.REFUSED)

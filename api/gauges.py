@@ -35,18 +35,27 @@ class Gauges(Collector):
         build = GaugeMetricFamily("darkroom_build", "What runs here; always 1.", labels=["version"])
         build.add_metric([__version__], 1)
         yield build
-        database, redis_ = self._from_database(), self._from_redis()
-        yield from database
-        yield from redis_
+        found = self._services.looks.at(
+            {
+                "database": self._has_database,
+                "jobs": self._from_database,
+                "workers": self._from_redis,
+                "broker": self._has_queues,
+                "files": self._has_store,
+            }
+        )
+        # None is what did not answer in time.
+        yield from found["jobs"] or []
+        yield from found["workers"] or []
         yield from self._room()
         up = GaugeMetricFamily(
             "darkroom_part_up", "1 when a part of Darkroom answers.", labels=["part"]
         )
-        up.add_metric(["database"], bool(database))
-        up.add_metric(["broker"], self._has_queues())
+        up.add_metric(["database"], bool(found["database"]))
+        up.add_metric(["broker"], bool(found["broker"]))
         if self._services.settings.broker_url:
-            up.add_metric(["redis"], bool(redis_))
-        up.add_metric(["store"], self._has_store())
+            up.add_metric(["redis"], bool(found["workers"]))
+        up.add_metric(["store"], bool(found["files"]))
         yield up
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
@@ -81,6 +90,13 @@ class Gauges(Collector):
             ),
             served,
         ]
+
+    def _has_database(self) -> bool:
+        try:
+            self._services.storage.database.check()
+        except Unavailable:
+            return False
+        return True
 
     def _has_queues(self) -> bool:
         try:

@@ -9,13 +9,17 @@ import os
 import signal
 import socket
 import struct
+import sys
 import threading
 from types import FrameType
 from typing import Any
 
+import structlog
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
 from api import create_app
@@ -72,6 +76,8 @@ class _Server(BaseApplication):
             "graceful_timeout": int(settings.drain_s + settings.stop_s),
             "keepalive": 30,
             "accesslog": None,
+            "errorlog": None,
+            "logger_class": _Log,
             "loglevel": "warning",
             "proc_name": "darkroom-api",
             "when_ready": _announce,
@@ -107,6 +113,23 @@ def _send_the_rest(arbiter: Arbiter, worker: ThreadWorker) -> None:
     watch.stop()
 
 
+class _Log(Logger):
+    """Gunicorn's own lines take the way of all others: secrets masked, in the configured format.
+
+    They quote requests that it could not read.
+    """
+
+    def setup(self, cfg: Config) -> None:
+        super().setup(cfg)
+        self.error_log.propagate = True
+
+    def exception(self, msg: str, *args: object, **options: Any) -> None:
+        if isinstance(sys.exception(), BlockingIOError):
+            self.warning("A caller was cut off, who stopped in the middle of a request.")
+            return
+        super().exception(msg, *args, **options)
+
+
 class _Worker(ThreadWorker):
     """Gunicorn's, but one that refuses connections as soon as it takes no more of them.
 
@@ -114,6 +137,11 @@ class _Worker(ThreadWorker):
     neither served nor refused, and a proxy then cannot go to another process before it has sent a
     request that it must not repeat.
     """
+
+    def handle(self, conn: Any) -> Any:
+        # What cannot be read as a request has no ids, least of all those of the one before.
+        structlog.contextvars.clear_contextvars()
+        return super().handle(conn)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         super().set_accept_enabled(enabled)

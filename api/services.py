@@ -9,6 +9,7 @@ import structlog
 from flask import current_app
 
 from api.counting import Counters
+from api.looks import Looks
 from api.openai.links import PictureLinks
 from api.queue import Queue
 from api.sign_ins import SignIns
@@ -42,6 +43,7 @@ class Services:
     links: PictureLinks
     counters: Counters
     sign_ins: SignIns
+    looks: Looks = field(default_factory=Looks)
     #: Set once this process is told to stop.
     leaving: threading.Event = field(default_factory=threading.Event)
 

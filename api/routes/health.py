@@ -6,12 +6,15 @@ from typing import Any
 import redis
 
 from api.blueprints import Blueprint
+from api.looks import PATIENCE_S
 from api.schemas import AliveSchema, ReadinessSchema
 from api.services import Services, services
 from darkroom import bus
 from darkroom.errors import SettingsError, Unavailable
 from darkroom.queues import QueuesAway
 from storage.migrations import is_current
+
+LATE = {"ok": False, "detail": f"It did not answer within {PATIENCE_S:.0f} seconds."}
 
 health = Blueprint("health", __name__, description="Is it alive, and can it work")
 
@@ -34,14 +37,17 @@ def ready() -> tuple[dict[str, Any], int]:
     is well.
     """
     found = services()
-    checks = {
-        "database": _state(lambda: _check_database(found)),
-        "broker": _state(lambda: _check_queues(found)),
-        **({"redis": _state(lambda: _check_redis(found))} if found.settings.broker_url else {}),
-        "files": _state(found.storage.gallery.check),
-        "workers": _workers(found),
-        "engines": _engines(found),
+    looks: dict[str, Callable[[], dict[str, Any]]] = {
+        "database": lambda: _state(lambda: _check_database(found)),
+        "broker": lambda: _state(lambda: _check_queues(found)),
+        "redis": lambda: _state(lambda: _check_redis(found)),
+        "files": lambda: _state(found.storage.gallery.check),
+        "workers": lambda: _workers(found),
+        "engines": lambda: _engines(found),
     }
+    if not found.settings.broker_url:
+        del looks["redis"]
+    checks = {name: state or LATE for name, state in found.looks.at(looks).items()}
     is_ready = all(
         check["ok"] for name, check in checks.items() if name not in ("workers", "engines")
     )

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from darkroom.settings import Settings
+from storage.gallery import Gallery
 from tests.api.conftest import Caller
 from tests.backends.choice import installed
 
@@ -78,6 +80,32 @@ def check(*arguments: str, given: str = "") -> None:
         [promtool, *arguments], input=given, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_part_that_does_not_answer_keeps_nobody_waiting(
+    admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, asked = threading.Event(), list[Gallery]()
+
+    def hang(gallery: Gallery) -> None:
+        asked.append(gallery)
+        answers.wait()
+
+    monkeypatch.setattr(Gallery, "check", hang)
+    try:
+        said = admin.get("/metrics").text
+        ready = admin.get("/ready")
+    finally:
+        answers.set()
+
+    assert 'darkroom_part_up{part="store"} 0.0' in said
+    assert 'darkroom_part_up{part="database"} 1.0' in said
+    assert "darkroom_jobs{" in said
+    assert ready.status_code == 503
+    late = {name for name, each in ready.json["checks"].items() if not each["ok"]}
+    assert late - {"workers"} == {"files"}
+    # The first look goes on, and no other was begun.
+    assert len(asked) == 1
 
 
 class TestToken:

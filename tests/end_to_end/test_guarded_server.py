@@ -1,5 +1,6 @@
 """The server itself, against callers who mean it no good: a real one, on a real socket."""
 
+import json
 import os
 import re
 import socket
@@ -20,13 +21,20 @@ server.serve(load_settings())
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the server wrote."""
+    return tmp_path_factory.mktemp("log") / "api.log"
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory, log: Path) -> Iterator[int]:
     folder: Path = tmp_path_factory.mktemp("guarded")
     environment = os.environ | {
         "DARKROOM_DATA_DIR": str(folder),
         "DARKROOM_PORT": "0",
         "DARKROOM_REDIS_URL": "redis://127.0.0.1:1/0",
         "DARKROOM_STOP_S": "1",
+        "DARKROOM_LOG_FORMAT": "json",
     }
     subprocess.run(
         [sys.executable, "-m", "darkroom", "migrate"],
@@ -34,9 +42,16 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         check=True,
         capture_output=True,
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVE], env=environment, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        log.open("w") as written,
+        subprocess.Popen(
+            [sys.executable, "-c", SERVE],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=written,
+            text=True,
+        ) as process,
+    ):
         assert process.stdout is not None
         found = re.search(r":(\d+) \(pid", process.stdout.readline())
         assert found is not None
@@ -65,6 +80,19 @@ def test_no_version_of_the_server_is_told(port: int) -> None:
     assert not re.search(rb"\d", server)
 
 
+def test_a_request_that_is_none_is_told_of_like_all_else_and_without_secrets(
+    port: int, log: Path
+) -> None:
+    assert exchange(port, head("GET /nothing HTTP/1.1")).startswith(b"HTTP/1.1 404 ")
+    answer = exchange(port, b"GET /x?key=dk_precious_secret\x01 HTTP/1.1\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    lines = [json.loads(each) for each in log.read_text().splitlines()]
+    (told,) = [each for each in lines if "Invalid" in each["event"]]
+    assert (told["level"], "request_id" in told) == ("warning", False)
+    assert "precious" not in log.read_text()
+
+
 @pytest.mark.parametrize(
     "lines",
     [
@@ -89,8 +117,9 @@ def test_a_head_without_end_is_refused(port: int, lines: tuple[str, ...]) -> Non
     ],
     ids=["head", "body"],
 )
-def test_who_stops_in_the_middle_of_a_request_is_cut_off(port: int, sent: bytes) -> None:
+def test_who_stops_in_the_middle_of_a_request_is_cut_off(port: int, log: Path, sent: bytes) -> None:
     answer = exchange(port, sent)
 
     assert b"HTTP/1.1 200" not in answer
+    assert "Traceback" not in log.read_text()
     assert exchange(port, head("GET /health HTTP/1.1")).startswith(b"HTTP/1.1 200")

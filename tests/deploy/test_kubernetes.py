@@ -94,6 +94,14 @@ def test_prometheus_can_read_what_every_pod_counts() -> None:
             assert set(ports) == {"http"}
 
 
+def test_no_service_sets_a_variable_of_ours() -> None:
+    """Kubernetes would set DARKROOM_PORT to the address of the service `darkroom`."""
+    pods = [pod for _, pod in containers()]
+
+    assert pods
+    assert [pod.get("enableServiceLinks") for pod in pods] == [False] * len(pods)
+
+
 def test_applying_again_does_not_undo_what_an_autoscaler_said() -> None:
     scaled = {
         each["spec"]["scaleTargetRef"]["name"]

@@ -30,6 +30,7 @@ from darkroom.queues import open_queues
 from darkroom.settings import Settings
 from darkroom.watch import failures
 from darkroom.watch.exporter import Exporter
+from darkroom.watch.meters import meters
 from engines.base import Engine
 from engines.catalog import Catalog
 from engines.registry import Engines, Pools, Registry
@@ -153,6 +154,7 @@ class WorkerProcess:
     def start(self) -> None:
         """Start the threads."""
         self._exporter.see_to_it()
+        meters().leases_may_be_lost(self._registry.names())
         self._give_sign_of_life()
         for name, every_s, work in (
             ("heart", self._settings.lease_s / 3, self._beat),

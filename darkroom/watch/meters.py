@@ -4,7 +4,7 @@ Labels come from sets that an admin or our own code bounds: engines, routes, lan
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,11 @@ class Meters:
 
     def attempt_ended(self, engine: str, outcome: str) -> None:
         self._attempts.labels(engine, outcome).inc()
+
+    def leases_may_be_lost(self, engines: Iterable[str]) -> None:
+        """Show from the start what these lost: a rise from nothing is no rise for Prometheus."""
+        for each in engines:
+            self._attempts.labels(each, "lease_lost")
 
     def attempt_took(self, engine: str, took_s: float) -> None:
         self._attempt_seconds.labels(engine).observe(took_s)

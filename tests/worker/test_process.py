@@ -12,10 +12,12 @@ from typing import Any
 
 import fakeredis
 import pytest
+from prometheus_client import CollectorRegistry
 
 from darkroom import bus
 from darkroom.domain import ImageRequest, Job, JobStatus, NewJob, Size
 from darkroom.settings import Settings
+from darkroom.watch.meters import meters
 from storage import Storage, open_storage
 from storage.backlog import Next
 from tests.backends.choice import places, prepare
@@ -192,6 +194,15 @@ def test_its_upkeep_never_repeats_what_an_unknown_engine_may_have_charged(
 
     until(lambda: storage.jobs.get(job.id).status is JobStatus.FAILED)
     assert sent == []
+
+
+def test_prometheus_sees_the_first_lease_that_is_lost(process: WorkerProcess) -> None:
+    process.start()
+
+    shown = CollectorRegistry()
+    meters().add_to(shown)
+    labels = {"engine": "comfyui", "outcome": "lease_lost"}
+    assert shown.get_sample_value("darkroom_attempts_total", labels) == 0
 
 
 def test_an_engine_that_only_edits_works_again_when_it_is_well(

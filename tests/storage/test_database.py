@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import event, func, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from darkroom.errors import SettingsError, Unavailable
 from darkroom.settings import Settings
@@ -183,3 +183,27 @@ def test_an_unmade_data_folder_is_made(tmp_path: Path) -> None:
 
     assert storage.users.list() == []
     storage.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "limits"),
+    [("", ("5", "15000")), ("?connect_timeout=9&tcp_user_timeout=1000", ("9", "1000"))],
+)
+def test_a_postgresql_whose_host_is_gone_is_not_waited_for_as_long_as_tcp_would(
+    query: str, limits: tuple[str, str]
+) -> None:
+    said: dict[str, object] = {}
+
+    def connect(dialect: object, record: object, arguments: object, options: object) -> None:
+        assert isinstance(options, dict)
+        said.update(options)
+        raise OperationalError("connect", {}, Exception())
+
+    database = Database(f"postgresql://user@nowhere.invalid/name{query}")
+    event.listen(database.engine, "do_connect", connect)
+
+    with pytest.raises(Unavailable):
+        database.check()
+
+    assert (said["connect_timeout"], said["tcp_user_timeout"]) == limits
+    database.close()

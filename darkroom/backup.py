@@ -59,6 +59,8 @@ def _copy_database(database: Database, folder: Path) -> None:
     draft, copy = folder / "darkroom.db.draft", folder / "darkroom.db"
     draft.unlink(missing_ok=True)
     database.copy_to(draft)
+    # It holds the hashes of passwords, and the folder may be open to others.
+    draft.chmod(0o600)
     with draft.open("rb") as file:
         os.fsync(file.fileno())
     # Whoever looked into the last copy may have left these, and they belong to that one only.

@@ -32,6 +32,7 @@ def test_a_copy_that_is_put_in_place_has_pictures_keys_and_waiting_jobs(tmp_path
         [late] = service.generate(prompt="too late").json()
 
     assert again.returncode == 0
+    assert (copy / "darkroom.db").stat().st_mode & 0o077 == 0
     with Service(copy, **settings) as restored:
         restored.key = service.key
         for url, content in pictures.items():

@@ -6,6 +6,9 @@ import json
 #: How long one answer is waited for, in seconds: a dead API must not keep the asker from seeing it.
 PATIENCE_S = 1.0
 
+#: What it takes to draw, besides workers.
+PARTS = ("database", "broker", "redis", "files")
+
 
 def missing(host: str, port: int) -> str | None:
     """What it still lacks before it can draw, in a few words; None when it is ready."""
@@ -16,9 +19,11 @@ def missing(host: str, port: int) -> str | None:
     except ValueError:
         return "the API's answer is no JSON"
     checks = answer.get("checks", {})
+    failed = sorted(name for name in PARTS if not checks.get(name, {}).get("ok", True))
+    if failed:
+        return f"not in order: {', '.join(failed)}"
     if status != http.HTTPStatus.OK:
-        failed = sorted(name for name, check in checks.items() if not check.get("ok"))
-        return f"not in order: {', '.join(failed)}" if failed else f"the API answers {status}"
+        return f"the API answers {status}"
     if not checks.get("workers", {}).get("count"):
         return "no worker has given a sign of life"
     return None

@@ -48,6 +48,17 @@ PATIENCE_S = 10.0
 FIRST_NAP_S = 0.0002
 LONGEST_NAP_S = 0.005
 
+#: For libpq: how long a connection may take, in seconds, and for how long a machine that is gone
+#: without a word may leave what was sent to it unacknowledged, in milliseconds. The system's own
+#: limit for that is a quarter of an hour.
+SERVER = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": int(PATIENCE_S * 1000),
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+
 AWAY = "The database does not answer at the moment. Try again in a few seconds."
 
 
@@ -85,9 +96,7 @@ class Database:
                 pool_timeout=patience_s,
                 pool_pre_ping=not is_sqlite,
                 connect_args=(
-                    {"timeout": patience_s, "check_same_thread": False}
-                    if is_sqlite
-                    else {"connect_timeout": 5}
+                    {"timeout": patience_s, "check_same_thread": False} if is_sqlite else SERVER
                 ),
             )
         except (ArgumentError, ImportError, ValueError) as error:

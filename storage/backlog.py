@@ -225,11 +225,9 @@ class Backlog:
         self, connection: Connection, *, window: int, pool: Pool, running_limit: int | None = None
     ) -> Sequence[Next]:
         """The same, as a part of a transaction that writes; send them once it is committed."""
-        if pool.is_limited:
-            return self._take_alone(connection, pool, window, running_limit)
         allowances = _Allowances(connection, running_limit)
         chosen = self._next(pool, window, connection, allowances)
-        if allowances.are_counted:
+        if chosen and (pool.is_limited or allowances.are_counted):
             return self._take_alone(connection, pool, window, running_limit)
         return self._mark(connection, chosen)
 

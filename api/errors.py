@@ -9,7 +9,7 @@ import orjson
 from flask import Response, g, json
 from marshmallow import RAISE, Schema
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from api.money import standing_view
 from darkroom import errors
@@ -186,6 +186,9 @@ class Parser(FlaskParser):
         body = req.get_data()
         if not body:
             return {}
+        if req.content_length is None and len(body) >= req.max_content_length:
+            # It came in pieces and was cut off at the limit.
+            raise RequestEntityTooLarge
         if not req.is_json:
             raise errors.WrongMediaType(
                 f"The body is {req.mimetype or 'of no stated type'}: send JSON, with the header"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy import FromClause, func, or_, select, tuple_
 
 from darkroom.domain import StoredImage
 from storage.database import Database, epoch_now
@@ -63,18 +63,20 @@ class Retention:
         """Pictures to delete now, oldest first, at most so many; only those behind `after`."""
         if not limits.are_set:
             return []
-        newer_of_owner = func.sum(images.c.size_bytes).over(
-            partition_by=images.c.owner_id,
-            order_by=(images.c.created_at.desc(), images.c.id.desc()),
-        )
-        ranked = select(images, newer_of_owner.label("total")).subquery()
+        found: FromClause = images
         over = []
-        if limits.days is not None:
-            over.append(ranked.c.created_at < epoch_now() - limits.days * DAY_S)
         if limits.mb_per_user is not None:
-            over.append(ranked.c.total > limits.mb_per_user * MIB)
-        columns = [ranked.c[column.name] for column in images.columns]
-        order = (ranked.c.created_at, ranked.c.id)
+            # Adds up all pictures that there are: only where that is asked for.
+            newer_of_owner = func.sum(images.c.size_bytes).over(
+                partition_by=images.c.owner_id,
+                order_by=(images.c.created_at.desc(), images.c.id.desc()),
+            )
+            found = select(images, newer_of_owner.label("total")).subquery()
+            over.append(found.c.total > limits.mb_per_user * MIB)
+        if limits.days is not None:
+            over.append(found.c.created_at < epoch_now() - limits.days * DAY_S)
+        columns = [found.c[column.name] for column in images.columns]
+        order = (found.c.created_at, found.c.id)
         query = select(*columns).where(or_(*over)).order_by(*order).limit(most)
         if after is not None:
             query = query.where(tuple_(*order) > tuple_(after.created_at, after.image_id))

@@ -1,5 +1,6 @@
 """What is wrong with a request is named by field, and nothing of it is accepted."""
 
+import io
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -119,6 +120,24 @@ def test_a_body_over_the_limit_is_refused(
 
     assert (answer.status_code, answer.json["code"]) == (413, "body_too_large")
     assert answer.json["param"] == "body"
+
+
+def test_a_body_in_pieces_over_the_limit_is_refused(
+    anna: Caller, make_app: Callable[[Settings], Flask], settings: Settings
+) -> None:
+    anna.client = make_app(replace(settings, max_body_mb=1)).test_client()
+    body = io.BytesIO(b'{"prompt": "' + b"x" * 2_000_000 + b'"}')
+
+    answer = anna.post(
+        GENERATIONS,
+        input_stream=body,
+        content_type="application/json",
+        headers={"Transfer-Encoding": "chunked"},
+        # As gunicorn says of such a body.
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+
+    assert (answer.status_code, answer.json["code"]) == (413, "body_too_large")
 
 
 def test_an_unknown_query_parameter_is_named(anna: Caller) -> None:

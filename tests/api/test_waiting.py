@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import fakeredis
 import pytest
@@ -51,8 +52,8 @@ def waiter_of(broker: "redis.Redis", rows: Rows, *, capacity: int = 8) -> Iterat
     waiter.drain()
 
 
-def waiting(waiter: Waiter, job_id: str) -> threading.Thread:
-    thread = threading.Thread(target=waiter.wait, args=(job_id, PATIENCE_S))
+def waiting(waiter: Waiter, job_id: str, **options: Any) -> threading.Thread:
+    thread = threading.Thread(target=waiter.wait, args=(job_id, PATIENCE_S), kwargs=options)
     thread.start()
     return thread
 
@@ -63,12 +64,13 @@ def ended(thread: threading.Thread) -> bool:
 
 
 def test_a_job_that_is_finished_already_is_not_waited_for(
-    broker: "redis.Redis", rows: Rows
+    broker: "redis.Redis", rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(waiting_module, "RECHECK_EVERY_S", PATIENCE_S)
     rows.finished.add("a")
 
     with waiter_of(broker, rows) as waiter:
-        waiter.wait("a", PATIENCE_S)
+        assert ended(waiting(waiter, "a"))
 
 
 def test_news_of_a_job_wakes_who_waits_for_it_and_nobody_else(
@@ -123,7 +125,7 @@ def test_a_stopping_process_lets_all_its_callers_answer(broker: "redis.Redis", r
 
 def test_a_caller_that_hung_up_is_waited_for_no_longer(broker: "redis.Redis", rows: Rows) -> None:
     with waiter_of(broker, rows) as waiter:
-        waiter.wait("a", PATIENCE_S, is_gone=lambda: True)
+        assert ended(waiting(waiter, "a", is_gone=lambda: True))
 
 
 def test_places_to_wait_in_are_limited_and_given_back(broker: "redis.Redis", rows: Rows) -> None:

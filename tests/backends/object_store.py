@@ -76,8 +76,7 @@ class ObjectStore:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.kill()
-        shutil.rmtree(self._folder)
+        self._end()
 
     def url(self, prefix: str) -> str:
         """The URL of a part of the bucket."""
@@ -99,6 +98,10 @@ class ObjectStore:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+
+    def _end(self) -> None:
+        self.kill()
+        shutil.rmtree(self._folder)
 
     @property
     def _output(self) -> str:

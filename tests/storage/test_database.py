@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -13,9 +14,10 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from darkroom.errors import SettingsError, Unavailable
 from darkroom.settings import Settings
 from storage import Storage, open_storage
-from storage.database import Database, epoch_now
+from storage.database import PATIENCE_S, Database, epoch_now
 from storage.migrations import upgrade
 from storage.tables import jobs
+from tests.backends.choice import only_shared
 from tests.storage.builders import Process, a_job, queued, together
 
 
@@ -161,6 +163,19 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
         database.check()
 
 
+@only_shared
+def test_a_server_whose_machine_is_gone_without_a_word_is_given_up_on(storage: Storage) -> None:
+    """Else a call on an open connection waits for as long as the system sends again: 15 minutes."""
+    with storage.database.engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        agreed = driver.info.get_parameters()
+
+    assert 0 < int(agreed["tcp_user_timeout"]) <= PATIENCE_S * 1000
+    # Also while an answer is waited for, and nothing is sent.
+    assert int(agreed["keepalives_idle"]) <= PATIENCE_S
+
+
 def test_a_folder_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'missing' / 'darkroom.db'}")
 
@@ -187,7 +202,7 @@ def test_an_unmade_data_folder_is_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("query", "limits"),
-    [("", ("5", "15000")), ("?connect_timeout=9&tcp_user_timeout=1000", ("9", "1000"))],
+    [("", ("5", "10000")), ("?connect_timeout=9&tcp_user_timeout=1000", ("9", "1000"))],
 )
 def test_a_postgresql_whose_host_is_gone_is_not_waited_for_as_long_as_tcp_would(
     query: str, limits: tuple[str, str]

@@ -131,6 +131,29 @@ def test_a_batch_is_reserved_as_a_whole(limited: Callable[..., Caller], queue: I
     assert anna.post("/api/v1/batches/", json={"items": items}).status_code == 201
 
 
+def test_a_batch_says_what_it_costs_before_and_after(anna: Caller, queue: InlineQueue) -> None:
+    queue.is_held = True
+    items = [{"prompt": "a", "n": 2}, {"prompt": "b", "size": "64x64"}]
+    batch = anna.post("/api/v1/batches/", json={"items": items}).json
+    before = {"estimated": "0.50", "actual": None, "currency": "USD", "is_known": True}
+    assert batch["cost"] == before
+
+    anna.post(f"{batch['url']}/cancel")
+
+    assert anna.get(batch["url"]).json["cost"] == before | {"actual": "0.00"}
+
+
+def test_a_batch_of_unknown_price_does_not_say_that_it_is_free(
+    anna: Caller, catalog: Path, limited: Callable[..., Caller], queue: InlineQueue
+) -> None:
+    queue.is_held = True
+    catalog.write_bytes(orjson.dumps({"builtin": {"placeholder": {"price": None}}}))
+
+    batch = limited().post("/api/v1/batches/", json={"items": [{"prompt": "a"}]}).json
+
+    assert (batch["cost"]["estimated"], batch["cost"]["is_known"]) == (None, False)
+
+
 def test_an_admin_sets_what_holds_for_one_user(
     limited: Callable[..., Caller], admin: Caller
 ) -> None:

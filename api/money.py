@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from darkroom.domain import Job
+from darkroom.domain import BatchCosts, Job
 from darkroom.quotas import Standing, amount
 
 
@@ -10,6 +10,18 @@ def cost_view(job: Job, currency: str) -> dict[str, Any]:
     """What a job costs, as `CostSchema` shows it."""
     return estimate_view(
         job.estimated_cost, currency, actual=job.actual_cost, is_finished=job.status.is_finished
+    )
+
+
+def batch_cost_view(
+    costs: BatchCosts, currency: str, *, has_finished_items: bool, is_finished: bool
+) -> dict[str, Any]:
+    """What a batch costs, as `BatchCostSchema` shows it."""
+    return estimate_view(
+        costs.estimated,
+        currency,
+        actual=costs.actual if has_finished_items else None,
+        is_finished=is_finished,
     )
 
 

@@ -5,10 +5,19 @@ that a misspelt one is not dropped in silence; `null` means the same as leaving 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
-from marshmallow import Schema, ValidationError, fields, post_load, validate, validates
+from marshmallow import (
+    Schema,
+    ValidationError,
+    fields,
+    post_load,
+    validate,
+    validates,
+    validates_schema,
+)
 
 from api.fields import Flag, LaneName, OneOrMany, SizeText, Text, WholeNumber, about
 from api.orders import Order
@@ -157,6 +166,26 @@ class EditSchema(GenerationSchema):
     )
 
     operation = Operation.EDIT
+
+
+class EstimateOrderSchema(EditSchema):
+    """A request that is only estimated: for pictures or, with `image`, to change some."""
+
+    image = OneOrMany(
+        Text(required=True, validate=validate.Length(min=1)),
+        allow_none=True,
+        validate=validate.Length(1, 16),
+        **about("As for an edit; neither read nor fetched.", type=["string", "array"]),
+    )
+
+    @validates_schema
+    def _mask_is_of_an_image(self, data: dict[str, Any], **_: Any) -> None:
+        if data.get("mask") is not None and data.get("image") is None:
+            raise ValidationError("A mask needs an image.", "image")
+
+    def order_of(self, data: dict[str, Any]) -> Order:
+        order = super().order_of(data)
+        return order if order.image else replace(order, operation=Operation.GENERATE)
 
 
 class ImageLinkSchema(Schema):

@@ -15,7 +15,8 @@ from api.planning import Planner
 from api.quotas import quotas_of, refuse_unknown_price, reserve
 from api.services import Services
 from darkroom.domain import ImageRequest, Job, JobStatus, NewJob, User
-from darkroom.errors import Conflict, InvalidRequest, LimitReached, Unavailable
+from darkroom.errors import Conflict, InvalidRequest, Unavailable
+from darkroom.quotas import queue_is_full
 from darkroom.watch import tracing
 from darkroom.watch.meters import meters
 from storage.backlog import Next
@@ -25,9 +26,6 @@ from storage.jobs import new_job_id
 log = structlog.get_logger(__name__)
 
 MAX_KEY_CHARS = 255
-
-#: When somebody whose queue is full may ask again, in seconds.
-FULL_S = 10.0
 
 RETRYABLE = (JobStatus.FAILED, JobStatus.CANCELED)
 
@@ -39,18 +37,19 @@ def submit(order: Order, services: Services) -> Job:
     has changed since. Raises Disabled, InvalidRequest, ModelNotAllowed, Misconfigured,
     IdempotencyConflict, LimitReached, QuotaExceeded or Unavailable; then nothing was accepted.
     """
-    earlier = _replayed(current_user().id, order.digest(), services)
+    owner = current_user()
+    earlier = _replayed(owner.id, order.digest(), services)
     if earlier is not None:
         return earlier
     new = _new_job(order, services)
-    _refuse_full_queue(current_user(), services)
+    _refuse_full_queue(owner, services)
     # Only now: all that is cheap to refuse is refused before anything is fetched or decoded.
     inputs = read_inputs(order.image, new.request.mask, services)
     new = replace(new, request=with_files(new.request, inputs))
     job_id = new_job_id()
     if inputs.all:
         services.storage.inputs.keep(job_id, inputs.all)
-    return _accept(new, job_id, services)
+    return _accept(new, job_id, owner, services)
 
 
 def submit_again(job: Job, services: Services) -> Job:
@@ -93,6 +92,7 @@ def submit_again(job: Job, services: Services) -> Job:
             retry_of=job.id,
         ),
         job_id,
+        owner,
         services,
     )
 
@@ -135,14 +135,10 @@ def most_queued(owner: User, services: Services) -> int:
 def _refuse_full_queue(owner: User, services: Services) -> None:
     most = most_queued(owner, services)
     if not services.storage.backlog.has_room_for(owner.id, most=most):
-        raise LimitReached(
-            f"{most} jobs are queued, as many as one user may have: wait until some are done, or"
-            " cancel some.",
-            retry_after_s=FULL_S,
-        )
+        raise queue_is_full(most)
 
 
-def _accept(new: NewJob, job_id: str, services: Services) -> Job:
+def _accept(new: NewJob, job_id: str, owner: User, services: Services) -> Job:
     quotas = quotas_of(new.owner_id, services)
     refuse_unknown_price(new.engine, new.model, new.estimated_cost, quotas, services)
     share = reserve(new.owner_id, quotas, images=new.request.count, cost=new.estimated_cost or 0)
@@ -155,6 +151,7 @@ def _accept(new: NewJob, job_id: str, services: Services) -> Job:
             new,
             job_id=job_id,
             reservation=reservation,
+            most_queued=owner.limits.max_queued,
             also=lambda connection: taken.extend(take(connection, **room)),
         )
         structlog.contextvars.bind_contextvars(job_id=job.id)

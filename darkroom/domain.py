@@ -424,6 +424,16 @@ class BatchCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchCosts:
+    """What the items of a batch cost together, in millionths; None where nobody knows of one."""
+
+    #: All items, at most.
+    estimated: int | None = None
+    #: Those that are finished; nothing where none is yet.
+    actual: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Document:
     """A file that is no picture of a job: one that was uploaded, or that a batch wrote."""
 

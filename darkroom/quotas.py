@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Self
 
-from darkroom.errors import BudgetExceeded, QuotaExceeded
+from darkroom.errors import BudgetExceeded, LimitReached, QuotaExceeded
 
 #: How many millionths make one.
 MILLION = 1_000_000
@@ -20,6 +20,9 @@ DAY_S = 24 * 3600
 #: More than anybody draws or spends; keeps sums within what a database holds.
 MOST_IMAGES = 10**12
 MOST_MONEY = 10**9
+
+#: When somebody whose queue is full may ask again, in seconds.
+FULL_S = 10.0
 
 
 def millionths(amount: Decimal) -> int:
@@ -162,4 +165,13 @@ def _excess(standing: Standing, images: int, cost: int, now: float) -> QuotaExce
         f"{amount(standing.used)} of your budget of {amount(standing.limit)} for {period} is spent"
         f" or reserved, and this is estimated at {amount(cost)}: {next_step}",
         **details,
+    )
+
+
+def queue_is_full(most: int) -> LimitReached:
+    """What is said to somebody who has as many jobs queued as they may."""
+    return LimitReached(
+        f"{most} jobs are queued, as many as one user may have: wait until some are done, or cancel"
+        " some.",
+        retry_after_s=FULL_S,
     )

@@ -29,6 +29,7 @@ from sqlalchemy.exc import IntegrityError
 
 from darkroom.domain import (
     Batch,
+    BatchCosts,
     BatchCounts,
     BatchItem,
     Job,
@@ -39,6 +40,7 @@ from darkroom.domain import (
 from darkroom.errors import Conflict, NotFound, QuotaExceeded
 from darkroom.watch.meters import meters
 from storage.backlog import QUEUED
+from storage.batch_costs import costs_of
 from storage.batch_results import FINISHED, Results, jobs_in_order
 from storage.chunks import Draft, unpacked
 from storage.database import Database, epoch_now
@@ -255,6 +257,10 @@ class Batches:
             failed=held.get(JobStatus.FAILED, 0),
             canceled=held.get(JobStatus.CANCELED, 0) + (unplanted if was_canceled else 0),
         )
+
+    def costs(self, batch: Batch) -> BatchCosts:
+        """What its items cost together, as far as that is known of all of them."""
+        return costs_of(self._database, batch.id)
 
     def last_finish(self, batch: Batch) -> float | None:
         """When the newest of its finished jobs ended, if any did (Unix time, in seconds)."""

@@ -49,8 +49,8 @@ PATIENCE_S = 10.0
 FIRST_NAP_S = 0.0002
 LONGEST_NAP_S = 0.005
 
-#: What lets PostgreSQL's client notice within 10 to 20 s that the server's host is gone, and not when
-#: TCP gives up. In seconds, but for `tcp_user_timeout`: in milliseconds.
+#: What lets PostgreSQL's client notice within 10 to 20 s that the server's host is gone, and not
+#: when TCP gives up. In seconds, but for `tcp_user_timeout`: in milliseconds.
 POSTGRESQL_LIMITS = {
     "connect_timeout": "5",
     "tcp_user_timeout": "10000",

@@ -105,18 +105,24 @@ class Health:
         return True
 
     def note_success(self, engine: str) -> bool:
-        """The engine works: forget its failures. Returns whether there were any."""
-        if engine not in self.ailments():
+        """A job succeeded: forget the engine's failures. Returns whether there were any.
+
+        A rest goes on: no job begins during one, so the job is older than what the rest is for.
+        """
+        ailment = self.ailments().get(engine)
+        if ailment is None or ailment.rests:
             return False
         with self._database.writing() as connection:
             return bool(
                 connection.execute(
-                    delete(engine_health).where(engine_health.c.engine == engine)
+                    delete(engine_health).where(
+                        engine_health.c.engine == engine, engine_health.c.rests_until.is_(None)
+                    )
                 ).rowcount
             )
 
     def forget_one(self, key: str) -> None:
-        """A server that is not configured any more."""
+        """An engine or server that is well again, or is not configured any more."""
         with self._database.writing() as connection:
             connection.execute(delete(engine_health).where(engine_health.c.engine == key))
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     insert,
+    literal,
     or_,
     select,
     tuple_,
@@ -23,10 +24,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from darkroom.domain import ImageRequest, Job, JobError, JobStatus, NewJob
-from darkroom.errors import DeadlineExceeded, NotFound, QuotaExceeded
+from darkroom.errors import DeadlineExceeded, LimitReached, NotFound, QuotaExceeded
+from darkroom.quotas import queue_is_full
 from darkroom.watch.meters import meters
-from storage.backlog import SENT, WAITING
-from storage.database import Database, epoch_now
+from storage.backlog import QUEUED_BY_OWNER, SENT, WAITING
+from storage.database import Database, epoch_now, hold
 from storage.records import job_of, new_row, request_to_json
 from storage.replays import earlier_row
 from storage.tables import jobs
@@ -71,6 +73,7 @@ class Jobs:
         *,
         job_id: str | None = None,
         reservation: Reservation | None = None,
+        most_queued: int | None = None,
         also: Callable[[Connection], object] | None = None,
     ) -> tuple[Job, bool]:
         """Accept a job, under the id its inputs are held for. Returns it, and whether it is new.
@@ -78,16 +81,19 @@ class Jobs:
         `also` is done last in the transaction that accepts it: either both are done or nothing is.
         A job the owner submitted before with the same idempotency key is returned instead.
         Raises IdempotencyConflict when that one asked for something else, and QuotaExceeded when
-        what it asks for cannot be reserved.
+        what it asks for cannot be reserved; and LimitReached when its owner has `most_queued` jobs
+        queued already, however many are submitted at once.
         """
         try:
             with self._database.writing() as connection:
                 if reservation is not None:
                     reservation.make(connection)
+                if most_queued is not None:
+                    _refuse_full_queue(connection, new.owner_id, most_queued)
                 job = job_of(connection.execute(ACCEPT, new_row(new, job_id or new_job_id())).one())
                 if also is not None:
                     also(connection)
-        except (IntegrityError, QuotaExceeded):
+        except (IntegrityError, QuotaExceeded, LimitReached):
             earlier = None
             if new.idempotency_key is not None:
                 earlier = self.replayed(new.owner_id, new.idempotency_key, new.request_hash)
@@ -266,3 +272,11 @@ class Jobs:
     def _all(self, query: Select[Any]) -> Sequence[Job]:
         with self._database.reading() as connection:
             return [job_of(row) for row in connection.execute(query)]
+
+
+def _refuse_full_queue(connection: Connection, owner_id: str, most: int) -> None:
+    # Until the transaction ends, so that nobody else takes the same place.
+    hold(connection, literal(f"queue of {owner_id}"))
+    queued = connection.scalar(QUEUED_BY_OWNER, {"owner": owner_id, "most": most}) or 0
+    if queued >= most:
+        raise queue_is_full(most)

@@ -212,7 +212,7 @@ class Upkeep:
             self.storage.health.note_failure(key, code=error.code, reason=error.detail)
             log.warning("engine still rests", engine=key, reason=error.detail)
         else:
-            self.storage.health.note_success(key)
+            self.storage.health.forget_one(key)
             log.info("engine works again", engine=key)
 
     def _may_visit(self, key: str) -> bool:

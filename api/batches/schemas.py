@@ -6,7 +6,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates
 
 from api.batches.expanding import read_matrix
 from api.fields import Text, about
-from api.schemas import FileSchema, JobErrorSchema, PageSchema, small_metadata
+from api.schemas import CostSchema, FileSchema, JobErrorSchema, PageSchema, small_metadata
 from darkroom.domain import BatchStatus, JobStatus
 
 
@@ -85,6 +85,16 @@ class BatchCountsSchema(Schema):
     canceled = fields.Integer(required=True)
 
 
+class BatchCostSchema(CostSchema):
+    """What the items cost together, as decimal text; `null` where nobody knows of one of them."""
+
+    actual = fields.String(
+        required=True,
+        allow_none=True,
+        **about("What the finished items did cost, so far. Null before any is finished."),
+    )
+
+
 class BatchSchema(Schema):
     """One batch, as it stands. Times are Unix seconds."""
 
@@ -94,6 +104,7 @@ class BatchSchema(Schema):
     status = fields.Enum(BatchStatus, by_value=True, required=True)
     counts = fields.Nested(BatchCountsSchema, required=True)
     progress = fields.Float(required=True, **about("Share of the items that ended, 0.0 to 1.0."))
+    cost = fields.Nested(BatchCostSchema, required=True)
     metadata = fields.Dict(keys=fields.String(), required=True)
     retry_of = fields.String(
         required=True, allow_none=True, **about("The id of the batch that this one repeats.")

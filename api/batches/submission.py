@@ -13,9 +13,10 @@ from api.batches.intake import Intake, LineReader
 from api.planning import Planner
 from api.quotas import quotas_of, refuse_unknown_price, reserve
 from api.services import Services
-from api.submission import FULL_S, idempotency_key, most_queued, owner_of, send_next
+from api.submission import idempotency_key, most_queued, owner_of, send_next
 from darkroom.domain import Batch, BatchItem, Job, NewBatch, User
 from darkroom.errors import Conflict, InvalidRequest, LimitReached, Unavailable
+from darkroom.quotas import FULL_S
 from storage.batches import new_batch_id
 from storage.chunks import Draft
 

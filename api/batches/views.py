@@ -6,8 +6,9 @@ from typing import Any
 
 import structlog
 
+from api.money import batch_cost_view
 from api.services import Services
-from darkroom.domain import Batch, BatchCounts
+from darkroom.domain import Batch, BatchCosts, BatchCounts
 from darkroom.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -19,7 +20,8 @@ def batch_url(batch: Batch) -> str:
 
 def batch_view(batch: Batch, services: Services) -> dict[str, Any]:
     """A batch as `BatchSchema` shows it. Raises Unavailable."""
-    return _view(batch, services.storage.batches.counts(batch), services)
+    batches = services.storage.batches
+    return _view(batch, batches.counts(batch), batches.costs(batch), services)
 
 
 def new_batch_view(batch: Batch, services: Services) -> dict[str, Any]:
@@ -28,10 +30,12 @@ def new_batch_view(batch: Batch, services: Services) -> dict[str, Any]:
         return batch_view(batch, services)
     except Unavailable as error:
         log.warning("batch shown as it was", batch_id=batch.id, reason=error.detail)
-        return _view(batch, BatchCounts(queued=batch.total), services)
+        return _view(batch, BatchCounts(queued=batch.total), BatchCosts(), services)
 
 
-def _view(batch: Batch, counts: BatchCounts, services: Services) -> dict[str, Any]:
+def _view(
+    batch: Batch, counts: BatchCounts, costs: BatchCosts, services: Services
+) -> dict[str, Any]:
     status = counts.status(was_canceled=batch.cancel_requested_at is not None)
     return {
         "id": batch.id,
@@ -40,6 +44,12 @@ def _view(batch: Batch, counts: BatchCounts, services: Services) -> dict[str, An
         "status": status,
         "counts": asdict(counts) | {"total": counts.total},
         "progress": counts.finished / counts.total,
+        "cost": batch_cost_view(
+            costs,
+            services.settings.currency,
+            has_finished_items=counts.finished > 0,
+            is_finished=status.is_finished,
+        ),
         "metadata": batch.metadata,
         "retry_of": batch.retry_of,
         "created_at": batch.created_at,

@@ -19,6 +19,7 @@ from api.planning import Planner
 from api.rates import rated
 from api.schemas import (
     EditSchema,
+    EstimateOrderSchema,
     GenerationSchema,
     ImageLinkSchema,
     JobSchema,
@@ -57,11 +58,14 @@ def generate(order: Order) -> Response:
 
 @images.post("/estimate")
 @permitted(GENERATE_IMAGES)
-@images.arguments(GenerationSchema)
+@images.arguments(EstimateOrderSchema)
 @images.response(200, EstimateSchema)
 @images.problems(400, 401, 403, 413, 415, 503)
 def estimate(order: Order) -> dict[str, Any]:
-    """What a prompt would be drawn with, and cost, without drawing it."""
+    """What a prompt would be drawn with, and cost, without drawing it.
+
+    With `image` it is about an edit. Its pictures are not read, only counted.
+    """
     plan = Planner(services(), current_user().limits).plan(order)
     return {
         "engine": plan.engine,

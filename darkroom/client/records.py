@@ -180,6 +180,8 @@ class Batch(Record):
     name: str | None = None
     #: Share done, 0.0 to 1.0.
     progress: float = 0.0
+    #: What its items cost together, as of a job; `actual` is of those that are finished.
+    cost: Mapping[str, Any] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     retry_of: str | None = None
     created_at: float | None = None

@@ -164,13 +164,14 @@ def _interrupted(caller: Caller, state: "State") -> None:
 
 
 def _summarize(caller: Caller, batch: "Batch", folder: Path, manifest: "Manifest") -> None:
-    from darkroom.commands.tables import table
+    from darkroom.commands.tables import cost_in_words, table
 
     failed = manifest.unsuccessful()
     seconds = (batch.finished_at or 0) - (batch.created_at or 0)
     rows: list[tuple[str, object]] = [("succeeded", manifest.succeeded)]
     rows += [(f"failed: {code}", count) for code, count in failed.most_common()]
     rows += [("pictures", manifest.pictures), ("time", f"{max(0.0, seconds):.1f} s")]
+    rows.append(("cost", cost_in_words(batch.cost, is_finished=batch.is_finished)))
     caller.answer(
         {
             "batch": batch,

@@ -4,7 +4,7 @@ import click
 
 from darkroom.commands.calling import Caller, calling
 from darkroom.commands.exits import EXPLAINED
-from darkroom.commands.tables import table
+from darkroom.commands.tables import cost_in_words, table
 
 
 @click.group(invoke_without_command=True, epilog=EXPLAINED)
@@ -57,6 +57,7 @@ def show_batch(caller: Caller, batch_id: str) -> None:
         ("succeeded", counts.succeeded),
         ("failed", counts.failed),
         ("canceled", counts.canceled),
+        ("cost", cost_in_words(batch.cost, is_finished=batch.is_finished)),
     ]
     caller.answer(batch, *table(("id", batch.id), rows))
 

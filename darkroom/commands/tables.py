@@ -1,6 +1,7 @@
 """Tables for people."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 def table(heads: Sequence[object], rows: Iterable[Sequence[object]]) -> list[str]:
@@ -11,6 +12,15 @@ def table(heads: Sequence[object], rows: Iterable[Sequence[object]]) -> list[str
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
+
+
+def cost_in_words(cost: Mapping[str, Any] | None, *, is_finished: bool) -> str:
+    """What something cost, or will at most; what nobody knows is said to be unknown."""
+    if not cost or not cost["is_known"]:
+        return "unknown"
+    if is_finished:
+        return f"{cost['actual']} {cost['currency']}"
+    return f"at most {cost['estimated']} {cost['currency']}"
 
 
 def shortened(text: str, most: int = 60) -> str:

@@ -12,6 +12,7 @@ from flask import Flask
 
 from darkroom.settings import Settings
 from tests.api.conftest import Caller, InlineQueue
+from tests.api.test_edits import data_url, picture
 
 ASYNC = {"Prefer": "respond-async"}
 ONE_FOR_TEN_CENTS = {"builtin": {"placeholder": {"price": {"64x64": 0.1, "*": 0.2}}}}
@@ -53,6 +54,37 @@ def test_a_request_is_estimated_without_drawing_it(anna: Caller) -> None:
     }
     assert (answer.json["engine"], answer.json["n"]) == ("builtin", 3)
     assert anna.get("/api/v1/jobs/").json == []
+
+
+def test_an_edit_is_estimated_as_it_is_reserved(
+    limited: Callable[..., Caller], queue: InlineQueue
+) -> None:
+    queue.is_held = True
+    anna = limited(budget_per_day=Decimal(1))
+    edit = {"prompt": "p", "n": 3, "size": "64x64", "image": data_url(picture())}
+
+    estimate = anna.post("/api/v1/images/estimate", json={**edit, "image": ["not read", "either"]})
+    accepted = anna.post("/api/images/edit", json=edit, headers=ASYNC)
+
+    assert estimate.json["cost"] == accepted.json["cost"]
+    assert estimate.json["cost"]["estimated"] == "0.30"
+    assert accepted.headers["X-Quota-Budget-Day-Remaining"] == "0.70"
+    alone = anna.post("/api/v1/images/estimate", json={"prompt": "p", "mask": "of nothing"})
+    assert (alone.status_code, alone.json["param"]) == (400, "image")
+
+
+def test_an_edit_of_unknown_price_is_neither_estimated_nor_reserved(
+    limited: Callable[..., Caller], catalog: Path
+) -> None:
+    catalog.write_bytes(orjson.dumps({"builtin": {"placeholder": {"price": None}}}))
+    anna = limited(budget_per_day=Decimal(1))
+    edit = {"prompt": "p", "image": data_url(picture())}
+
+    cost = anna.post("/api/v1/images/estimate", json=edit).json["cost"]
+    refused = anna.post("/api/images/edit", json=edit)
+
+    assert (cost["estimated"], cost["is_known"]) == (None, False)
+    assert (refused.status_code, refused.json["code"]) == (400, "price_unknown")
 
 
 def test_a_job_says_what_it_costs_before_and_after(anna: Caller, queue: InlineQueue) -> None:
@@ -129,6 +161,29 @@ def test_a_batch_is_reserved_as_a_whole(limited: Callable[..., Caller], queue: I
     assert "this asks for 4" in second.json["detail"]
     anna.post(f"{first.json['url']}/cancel")
     assert anna.post("/api/v1/batches/", json={"items": items}).status_code == 201
+
+
+def test_a_batch_says_what_it_costs_before_and_after(anna: Caller, queue: InlineQueue) -> None:
+    queue.is_held = True
+    items = [{"prompt": "a", "n": 2}, {"prompt": "b", "size": "64x64"}]
+    batch = anna.post("/api/v1/batches/", json={"items": items}).json
+    before = {"estimated": "0.50", "actual": None, "currency": "USD", "is_known": True}
+    assert batch["cost"] == before
+
+    anna.post(f"{batch['url']}/cancel")
+
+    assert anna.get(batch["url"]).json["cost"] == before | {"actual": "0.00"}
+
+
+def test_a_batch_of_unknown_price_does_not_say_that_it_is_free(
+    anna: Caller, catalog: Path, limited: Callable[..., Caller], queue: InlineQueue
+) -> None:
+    queue.is_held = True
+    catalog.write_bytes(orjson.dumps({"builtin": {"placeholder": {"price": None}}}))
+
+    batch = limited().post("/api/v1/batches/", json={"items": [{"prompt": "a"}]}).json
+
+    assert (batch["cost"]["estimated"], batch["cost"]["is_known"]) == (None, False)
 
 
 def test_an_admin_sets_what_holds_for_one_user(

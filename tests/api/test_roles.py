@@ -198,6 +198,26 @@ def test_a_size_that_was_left_to_the_model_is_judged_again_too(
     assert (refused.status_code, refused.json["param"]) == (400, "size")
 
 
+def test_what_may_be_queued_holds_also_for_who_came_at_the_same_moment(
+    admin: Caller,
+    guest: Caller,
+    queue: InlineQueue,
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue.is_held = True
+    limit(admin, "guest", max_queued=1)
+    # As each of two calls sees it that look before either is accepted.
+    monkeypatch.setattr(storage.backlog, "has_room_for", lambda *_, **__: True)
+    named = ASYNC | {"Idempotency-Key": "first"}
+
+    answers = [guest.generate(headers=each) for each in (named, ASYNC, named)]
+
+    assert [each.status_code for each in answers] == [202, 429, 202]
+    assert answers[1].json["code"] == "limit_reached"
+    assert answers[0].json["id"] == answers[2].json["id"]
+
+
 def test_a_role_says_how_much_may_be_queued(
     admin: Caller, guest: Caller, anna: Caller, queue: InlineQueue
 ) -> None:

@@ -191,6 +191,28 @@ class TestAudit:
         assert not any(each in answer.text for each in ("precious", "hunter2", "my-secret-word"))
         assert anna.get("/api/v1/audit").status_code in {401, 403}
 
+    def test_changes_of_what_people_may_have_are_in_it(self, admin: Caller, anna: Caller) -> None:
+        path = f"/api/v1/users/{anna.user.id}"
+        admin.put("/api/v1/roles/guest", json={"limits": {"max_count": 2}})
+        admin.patch(path, json={"quotas": {"budget_per_day": "1.5", "images_per_day": 3}})
+        admin.patch(path, json={"own_limits": {"max_count": 1}, "role": "guest"})
+        admin.patch(path, json={"role": "user"})
+        admin.delete("/api/v1/roles/guest")
+        refused = admin.patch(path, json={"quotas": {"images_per_day": -1}})
+
+        entries = admin.get("/api/v1/audit").json
+
+        assert refused.status_code == 400
+        assert [(each["action"], each["target"], each["fields"]) for each in entries] == [
+            ("role_deleted", "guest", []),
+            ("user_changed", anna.user.id, ["role"]),
+            ("user_changed", anna.user.id, ["own_limits", "role"]),
+            ("user_changed", anna.user.id, ["quotas"]),
+            ("role_changed", "guest", ["limits"]),
+        ]
+        who = {(each["user_id"], each["address"], each["outcome"]) for each in entries}
+        assert who == {(admin.user.id, "127.0.0.1", "done")}
+
     def test_it_is_read_in_parts_and_narrowed(
         self, admin: Caller, anna: Caller, script: Caller
     ) -> None:

@@ -1,11 +1,14 @@
 """Batches are accepted whole, become jobs bit by bit, and stand where their jobs do."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
 from darkroom.domain import (
+    OUTCOME_UNKNOWN,
+    BatchCosts,
     BatchCounts,
     BatchStatus,
     ImageRequest,
@@ -41,6 +44,49 @@ def test_an_accepted_batch_is_there_whole_before_any_job_is(
     assert storage.batches.get(batch.id) == batch
     assert storage.batches.counts(batch) == BatchCounts(queued=600)
     assert storage.jobs.list() == []
+
+
+def test_a_batch_costs_what_its_items_do_also_those_that_are_no_jobs_yet(
+    storage: Storage, owner_id: str
+) -> None:
+    items = [an_item(number, estimated_cost=10) for number in range(1, ITEMS_PER_CHUNK + 3)]
+    batch = accepted(storage, owner_id, *items)
+    seen = [storage.batches.costs(batch)]
+    storage.batches.plant(batch.id)
+    seen.append(storage.batches.costs(batch))
+    drawn, broken, unseen = (
+        claimed(storage, storage.jobs.get(each)) for each in sent(storage, window=3)
+    )
+
+    storage.attempts.succeed(drawn, [], warnings=(), cost=7)
+    storage.attempts.fail(broken, AN_ERROR)
+    seen.append(storage.batches.costs(batch))
+    storage.attempts.fail(unseen, replace(AN_ERROR, code=OUTCOME_UNKNOWN))
+    seen.append(storage.batches.costs(batch))
+
+    total = 10 * len(items)
+    assert seen == [
+        BatchCosts(estimated=total, actual=0),
+        BatchCosts(estimated=total, actual=0),
+        BatchCosts(estimated=total, actual=7),
+        BatchCosts(estimated=total, actual=None),
+    ]
+    of_jobs = [storage.jobs.get(each.id).actual_cost for each in (drawn, broken, unseen)]
+    assert of_jobs == [7, 0, None]
+
+
+@pytest.mark.parametrize("unknown", [1, ITEMS_PER_CHUNK + 1])
+def test_one_item_of_unknown_cost_makes_the_cost_of_its_batch_unknown(
+    storage: Storage, owner_id: str, unknown: int
+) -> None:
+    costs = {number: 10 for number in range(1, ITEMS_PER_CHUNK + 3) if number != unknown}
+    numbers = range(1, ITEMS_PER_CHUNK + 3)
+    items = (an_item(number, estimated_cost=costs.get(number)) for number in numbers)
+    batch = accepted(storage, owner_id, *items)
+
+    storage.batches.plant(batch.id)
+
+    assert storage.batches.costs(batch).estimated is None
 
 
 def test_items_become_jobs_in_the_order_of_the_batch(storage: Storage, owner_id: str) -> None:

@@ -95,12 +95,22 @@ def test_jobs_that_still_fail_while_it_rests_make_the_rest_no_longer(storage: St
 
 
 def test_a_success_forgets_all_failures(storage: Storage) -> None:
-    fail(storage, times=FAILURES_TO_REST)
+    fail(storage, times=FAILURES_TO_REST - 1)
 
     assert storage.health.note_success("openai")
 
-    assert not storage.health.rests("openai")
     assert not fail(storage, times=FAILURES_TO_REST - 1)
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_job_that_began_before_a_rest_does_not_end_it(storage: Storage, is_over: bool) -> None:
+    storage.health.note_failure("openai", code="quota_exhausted", reason="Later.", rest_s=60)
+    if is_over:
+        end_rest(storage)
+
+    assert not storage.health.note_success("openai")
+
+    assert storage.health.rests("openai")
 
 
 def test_a_success_of_an_engine_that_was_well_is_no_news(storage: Storage) -> None:

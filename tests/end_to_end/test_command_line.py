@@ -191,6 +191,8 @@ def test_a_batch_of_rows_says_what_failed_and_asks_for_it_again(person: Person) 
     assert (done["succeeded"], done["pictures"]) == (2, 3)
     assert done["failed"] == {"content_refused": 1}
     assert json.loads(again.stdout)["batch"]["retry_of"] == done["batch"]["id"]
+    shown = person.types("batches", "show", done["batch"]["id"]).stdout.splitlines()
+    assert shown[-1].split() == ["cost", "0.00", "USD"]
     listed = (person.folder / "ships" / "manifest.jsonl").read_text().splitlines()
     sizes = {
         each["custom_id"]: [size_of(person.folder / "ships" / name) for name in each["files"]]

@@ -44,6 +44,9 @@ from darkroom.watch.meters import meters
 #: in seconds.
 PATIENCE_S = 10.0
 
+#: How long the end of statements under way is waited for when the database is closed, in seconds.
+CLOSES_WITHIN_S = 1.0
+
 #: How long a writer sleeps before it asks again whether another process has written, at first and
 #: at most, in seconds.
 FIRST_NAP_S = 0.0002
@@ -107,6 +110,8 @@ class Database:
                 " postgresql://user:password@host/name."
             ) from error
         self._patience_s = patience_s
+        self._in_use = 0
+        self._idle = threading.Condition()
         self._writers = threading.Lock() if is_sqlite else None
         self._reading = {} if is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         if is_sqlite:
@@ -119,7 +124,7 @@ class Database:
 
         Raises Unavailable when the database does not answer.
         """
-        with _translated(), self.engine.connect() as connection:
+        with _translated(), self._connected() as connection:
             yield connection.execution_options(**self._reading)
 
     @contextmanager
@@ -132,7 +137,7 @@ class Database:
         with (
             _translated(),
             self._turn_to_write(),
-            self.engine.connect() as connection,
+            self._connected() as connection,
             connection.execution_options(is_write=True).begin(),
         ):
             yield connection
@@ -172,7 +177,22 @@ class Database:
             connection.exec_driver_sql("VACUUM INTO ?", (str(path),))
 
     def close(self) -> None:
+        """Close all connections, those that other threads are about to give back too."""
+        with self._idle:
+            self._idle.wait_for(lambda: not self._in_use, CLOSES_WITHIN_S)
         self.engine.dispose()
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with self._idle:
+            self._in_use += 1
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        finally:
+            with self._idle:
+                self._in_use -= 1
+                self._idle.notify_all()
 
 
 def hold(

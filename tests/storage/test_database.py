@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import psycopg
@@ -222,3 +222,23 @@ def test_a_postgresql_whose_host_is_gone_is_not_waited_for_as_long_as_tcp_would(
 
     assert (said["connect_timeout"], said["tcp_user_timeout"]) == limits
     database.close()
+
+
+def test_what_another_thread_still_reads_is_closed_with_the_rest(storage: Storage) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with storage.database.reading():
+            begun.set()
+            goes_on.wait(10)
+
+    with ThreadPoolExecutor() as others:
+        reading = others.submit(read)
+        assert begun.wait(10)
+        closing = others.submit(storage.database.close)
+        assert wait([closing], timeout=0.2).not_done
+
+        goes_on.set()
+
+        reading.result()
+        closing.result()

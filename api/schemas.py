@@ -479,8 +479,8 @@ class ReadinessSchema(Schema):
         values=fields.Nested(PartSchema),
         required=True,
         **about(
-            "`database`, `broker`, `files`, and `redis` where the broker is another server, decide;"
-            " `workers` and `engines` are told."
+            "`database` decides; `broker`, `files`, `workers`, `engines`, and `redis` where the"
+            " broker is another server, are told."
         ),
     )
 

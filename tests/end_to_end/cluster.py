@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import requests
 
 from darkroom.domain import Attempt, Job
+from darkroom.first_start import prepare
 from darkroom.settings import Settings
 from engines.ledger import Ledger, Run
 from storage import Storage, open_storage
@@ -149,6 +150,8 @@ class Cluster(Caller):
             storage_url=str(environment["storage_url"]),
             secret_key=choice.SECRET,
             database_url=environment.get("database_url"),
+            admin_email=environment.get("admin_email"),
+            admin_password=environment.get("admin_password"),
         )
         self.broker = self.part(
             "broker",
@@ -176,15 +179,9 @@ class Cluster(Caller):
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            prepared = subprocess.run(
-                _darkroom("migrate"),
-                env=self.environment,
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE_S,
-                check=True,
-            )
-            self.key = prepared.stdout.strip()
+            admin = prepare(self.settings)
+            assert admin is not None
+            self.key = admin.key
             #: The same database and files that the parts use.
             self.storage: Storage = open_storage(self.settings)
             self.broker.start()
@@ -243,6 +240,16 @@ class Cluster(Caller):
 
     def runs_begun(self) -> int:
         return sum(1 for _ in (self.folder / "ledger").glob("*.json"))
+
+    def overtaken_by(self, job: Job) -> int:
+        """How many runs of other jobs began while this one waited: a time, counted in turns, that
+        is the same on every machine."""
+        assert job.started_at is not None
+        return sum(
+            job.created_at < run.started_at < job.started_at
+            for run in self.ledger.runs()
+            if run.job_id != job.id
+        )
 
     def finished_among(self, job_ids: Collection[str]) -> set[str]:
         return self.storage.jobs.finished_among(job_ids)

@@ -1,6 +1,5 @@
 """One ComfyUI and many callers: runs survive their workers, and a cancel stops the right one."""
 
-import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -77,9 +76,7 @@ def test_a_run_whose_worker_is_killed_is_gone_on_with(
 
 
 @pytest.mark.timeout(120)
-def test_a_cancel_stops_the_right_run_within_two_seconds(
-    cluster: Cluster, server: ComfyUIServer
-) -> None:
+def test_a_cancel_stops_the_right_run(cluster: Cluster, server: ComfyUIServer) -> None:
     _, anna = cluster.add_user("anna")
     _, bert = cluster.add_user("bert")
     running = submit(cluster, "anna's first", anna)
@@ -92,15 +89,16 @@ def test_a_cancel_stops_the_right_run_within_two_seconds(
     until(lambda: not is_gone(server, waiting), "the second waits at ComfyUI")
 
     for job_id, prompt_id in ((queued, waiting), (running, run)):
-        asked_at = time.monotonic()
         cluster.call("POST", f"/api/v1/jobs/{job_id}/cancel", headers=anna)
         assert cluster.finished(job_id)["status"] == "canceled"
-        # A running one ends at its next sampling step.
+        # A running one ends at its next sampling step, which it has yet to take.
         if prompt_id == run:
             server.worker.held.clear()
-        until(partial(is_gone, server, prompt_id), "it is gone", within_s=2)
-        assert time.monotonic() - asked_at < 2
+        until(partial(is_gone, server, prompt_id), "it is gone")
 
+    assert waiting not in server.floor.history
+    last_kind, _ = server.floor.history[run]["status"]["messages"][-1]
+    assert last_kind == "execution_interrupted"
     assert cluster.finished(kept)["status"] == "succeeded"
     until(lambda: foreign in server.floor.history, "somebody else's prompt is drawn")
     assert server.floor.history[foreign]["status"]["status_str"] == "success"

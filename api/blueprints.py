@@ -45,6 +45,7 @@ class Blueprint(SmorestBlueprint):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._prepare_doc_cbks.insert(0, self._prepare_problems_doc)
         self._prepare_doc_cbks.append(_prepare_headers_doc)
         self._prepare_doc_cbks.append(self._prepare_rate_doc)
 
@@ -70,17 +71,29 @@ class Blueprint(SmorestBlueprint):
         """Document which failures an operation answers with."""
 
         def decorate(handler: F) -> F:
-            for status in sorted(statuses, reverse=True):
-                handler = self.alt_response(
-                    status,
-                    schema=self.PROBLEM_SCHEMA,
-                    description=self.REASONS[status],
-                    content_type=self.PROBLEM_TYPE,
-                    headers=HEADERS.get(status),
-                )(handler)
+            handler.__dict__.setdefault("_apidoc", {})["problems"] = statuses
             return handler
 
         return decorate
+
+    def _prepare_problems_doc(
+        self, doc: dict[str, Any], doc_info: dict[str, Any], **_: Any
+    ) -> dict[str, Any]:
+        """Called for each operation before its answers are in the document.
+
+        What `alt_response` does for one status, without a wrapper around the handler for each.
+        """
+        answers = doc_info.setdefault("response", {}).setdefault("responses", {})
+        for status in sorted(doc_info.get("problems", ()), reverse=True):
+            problem = {
+                "schema": self.PROBLEM_SCHEMA(),
+                "description": self.REASONS[status],
+                "content_type": self.PROBLEM_TYPE,
+            }
+            if headers := HEADERS.get(status):
+                problem["headers"] = headers
+            answers.setdefault(status, []).insert(0, problem)
+        return doc
 
 
 def _prepare_headers_doc(doc: dict[str, Any], doc_info: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """One API process holds hundreds of waiting calls, and serves everyone else meanwhile."""
 
+import os
+import signal
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -12,20 +14,22 @@ from tests.end_to_end.service import Service
 
 @pytest.mark.timeout(300)
 def test_four_hundred_calls_are_held_and_answered_by_one_process(tmp_path: Path) -> None:
-    with Service(tmp_path, builtin_latency_s=2, worker_concurrency=48) as service:
+    with Service(tmp_path, worker_concurrency=48) as service:
         picture = service.generate().json()[0]["url"]
+        worker, process = service.pid_of("worker"), service.pid_of("serve")
 
         with ThreadPoolExecutor(400) as callers:
+            os.kill(worker, signal.SIGSTOP)
             calls = [callers.submit(service.generate, seed=seed) for seed in range(400)]
-            until(lambda: len(_jobs(service, "queued")) > 200, "the calls are held")
-            process = service.pid_of("serve")
+            until(lambda: len(_jobs(service, "queued")) == 400, "the calls are held")
             # While they wait, others are served: each of these has its own short time-out.
             for _ in range(20):
                 assert service.call("GET", "/health").json() == {"status": "ok"}
                 assert service.call("GET", picture).content
-            assert not all(call.done() for call in calls)
-            assert service.pid_of("serve") == process
+            assert not any(call.done() for call in calls)
+            os.kill(worker, signal.SIGCONT)
             answers = [call.result() for call in as_completed(calls)]
+        assert service.pid_of("serve") == process
 
         assert Counter(answer.status_code for answer in answers) == {200: 400}
         assert len({answer.json()[0]["id"] for answer in answers}) == 400

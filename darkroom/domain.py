@@ -575,6 +575,14 @@ class User:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FirstAdmin:
+    """The admin that was just made, with the API key that can be shown this once only."""
+
+    email: str
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ApiKey:
     """A long-lived token, as it is shown after it was made: without its secret."""
 

@@ -1,8 +1,6 @@
 """What must be there before anyone can use a Darkroom: the schema, and one admin."""
 
-from dataclasses import dataclass, field
-
-from darkroom.domain import Action, Role
+from darkroom.domain import Action, FirstAdmin, Role
 from darkroom.errors import Conflict, SettingsError
 from darkroom.settings import Settings
 from storage import open_storage
@@ -10,14 +8,6 @@ from storage.migrations import upgrade
 from storage.users import Users
 
 DEFAULT_EMAIL = "admin@localhost"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FirstAdmin:
-    """The admin that was just made, with the API key that can be shown this once only."""
-
-    email: str
-    key: str = field(repr=False)
 
 
 def prepare(settings: Settings) -> FirstAdmin | None:

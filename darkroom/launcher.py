@@ -7,17 +7,16 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
-import redis
-
-from darkroom import bus, readiness
+from darkroom import readiness
+from darkroom.aside import in_a_child
 from darkroom.broker import embedded_broker
+from darkroom.domain import FirstAdmin
 from darkroom.errors import SettingsError, Unavailable
-from darkroom.first_start import FirstAdmin, prepare
-from darkroom.local_key import usable_here
 from darkroom.ownership import owning
 from darkroom.processes import Program, allow_open_files, darkroom
-from darkroom.running import Running
+from darkroom.running import Running, announced
 from darkroom.settings import PREFIX, Settings
 from darkroom.signals import Signals
 from darkroom.supervision import Supervisor
@@ -52,20 +51,24 @@ def up(settings: Settings, say: Callable[[str], None]) -> None:
         Signals() as signals,
         owning(settings.data_dir) as lock,
         _listen(settings) as listener,
-        ExitStack() as while_ready,
+        ExitStack() as at_the_end,
     ):
         settings = replace(settings, port=listener.getsockname()[1])
-        admin = prepare(settings)
+        running = Running(url=_base_url(settings), pid=os.getpid())
+        admin, running = in_a_child(_prepare, settings, running)
+        at_the_end.callback(in_a_child, _clear_up, settings, running)
         supervisor = Supervisor(signals)
+        log_files: dict[str, Path] = {}
         try:
             if settings.redis_url is None:
-                settings = _start_broker(settings, supervisor, lock)
+                broker = embedded_broker(settings, lock=lock)
+                settings = replace(settings, redis_url=broker.url)
+                log_files[broker.program.name] = broker.log_file
+                supervisor.start(broker.program)
             _start_parts(settings, supervisor, listener)
-            _await_ready(settings, supervisor)
+            _await_ready(settings, supervisor, log_files)
             if not supervisor.stop_requested:
-                while_ready.enter_context(
-                    usable_here(settings, Running(url=_base_url(settings), pid=os.getpid()))
-                )
+                at_the_end.enter_context(announced(settings.data_dir, running))
                 say(_greeting(settings, admin))
                 admin = None
             while not supervisor.stop_requested:
@@ -76,6 +79,19 @@ def up(settings: Settings, say: Callable[[str], None]) -> None:
             # A caller who comes now is refused at once, instead of waiting for nobody.
             listener.close()
             supervisor.stop()
+
+
+def _prepare(settings: Settings, running: Running) -> tuple[FirstAdmin | None, Running]:
+    """What the database needs before anything uses it, and a key for commands beside us."""
+    from darkroom import first_start, local_key
+
+    return first_start.prepare(settings), local_key.make(settings, running)
+
+
+def _clear_up(settings: Settings, running: Running) -> None:
+    from darkroom import local_key
+
+    local_key.revoke(settings, running)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -102,32 +118,13 @@ def _listen(settings: Settings) -> socket.socket:
         ) from error
 
 
-def _start_broker(settings: Settings, supervisor: Supervisor, lock: int) -> Settings:
-    """Run the data folder's own broker; returns settings that lead to it."""
-    broker = embedded_broker(settings, lock=lock)
-    settings = replace(settings, redis_url=broker.url)
-    supervisor.start(broker.program)
-    client = bus.connect(settings)
-
-    def lacking() -> str | None:
-        try:
-            client.ping()
-        except redis.RedisError:
-            return f"the broker does not answer; {broker.log_file} says why"
-        return None
-
-    with client:
-        _await(supervisor, lacking)
-    return settings
-
-
 def _start_parts(settings: Settings, supervisor: Supervisor, listener: socket.socket) -> None:
     environment = _handed_on(
         {
             "HOST": settings.host,
             "PORT": str(settings.port),
             "DATA_DIR": str(settings.data_dir),
-            "REDIS_URL": bus.redis_url(settings),
+            "REDIS_URL": str(settings.redis_url),
         }
     )
     grace_s = settings.stop_s + STOP_MARGIN_S
@@ -155,20 +152,19 @@ def _handed_on(values: Mapping[str, str]) -> dict[str, str | None]:
     return environment
 
 
-def _await_ready(settings: Settings, supervisor: Supervisor) -> None:
+def _await_ready(settings: Settings, supervisor: Supervisor, log_files: Mapping[str, Path]) -> None:
+    """Return once everything runs, or someone asked to stop. Raises Unavailable.
+
+    `log_files` are those of the parts that do not print what they do.
+    """
     host, port = _reachable(settings.host), settings.port
-    _await(supervisor, lambda: readiness.missing(host, port))
-
-
-def _await(supervisor: Supervisor, lacking: Callable[[], str | None]) -> None:
-    """Return once nothing is lacking, or someone asked to stop. Raises Unavailable."""
     give_up_at = time.monotonic() + START_WITHIN_S
-    while not supervisor.stop_requested and (reason := lacking()) is not None:
+    while not supervisor.stop_requested and (reason := readiness.missing(host, port)) is not None:
         for name, deaths in supervisor.deaths().items():
             if deaths >= DEATHS_BEFORE_READY:
+                said = log_files.get(name, "what it printed above")
                 raise Unavailable(
-                    f"The {name} died {deaths} times before it was ready: {reason}."
-                    " What it printed above says more."
+                    f"The {name} died {deaths} times before it was ready: {reason}. Read {said}."
                 )
         if time.monotonic() > give_up_at:
             raise Unavailable(f"Not ready after {START_WITHIN_S:.0f} s: {reason}.")

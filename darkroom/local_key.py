@@ -4,8 +4,7 @@ Whoever runs `darkroom up` may make keys for any account anyway (`darkroom user 
 key in a file that only they can read gives nobody anything new.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -13,7 +12,7 @@ import structlog
 from darkroom.accounts import everyone, note, open_current
 from darkroom.domain import Action
 from darkroom.errors import NotFound, Unavailable
-from darkroom.running import Running, announced, left_behind
+from darkroom.running import Running, announced, forget, left_behind
 from darkroom.settings import Settings
 from storage import Storage
 
@@ -22,24 +21,30 @@ log = structlog.get_logger(__name__)
 NAME = "darkroom up, for commands on this machine"
 
 
-@contextmanager
-def usable_here(settings: Settings, running: Running) -> Iterator[None]:
-    """Let commands of the same user find and use a Darkroom until the block ends.
+def make(settings: Settings, running: Running) -> Running:
+    """The same with a key; one that an earlier start did not come to revoke is revoked now.
 
-    The key is revoked then; one that a killed process left behind is revoked now.
+    Should this start not come to it either, the next one finds the file.
     """
-    with open_current(settings) as storage:
-        _revoke(storage, left_behind(settings.data_dir))
-        running = _with_key(storage, running)
     try:
-        with announced(settings.data_dir, running):
-            yield
-    finally:
-        try:
-            with open_current(settings) as storage:
-                _revoke(storage, running)
-        except Unavailable as error:
-            log.warning("the key of this start was not revoked", reason=error.detail)
+        with open_current(settings) as storage:
+            _revoke(storage, left_behind(settings.data_dir))
+            running = _with_key(storage, running)
+    except Unavailable as error:
+        log.warning("commands on this machine need a key of their own", reason=error.detail)
+    with announced(settings.data_dir, running):
+        return running
+
+
+def revoke(settings: Settings, running: Running) -> None:
+    """Let the key be of no more use."""
+    try:
+        with open_current(settings) as storage:
+            _revoke(storage, running)
+    except Unavailable as error:
+        log.warning("the next start revokes the key of this one", reason=error.detail)
+    else:
+        forget(settings.data_dir)
 
 
 def _with_key(storage: Storage, running: Running) -> Running:

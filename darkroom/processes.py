@@ -56,7 +56,7 @@ def spawn(program: Program, **options: Any) -> "subprocess.Popen[bytes]":
         pass_fds=program.descriptors,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=_tie_to_parent(),
+        preexec_fn=tie_to_parent(signal.SIGTERM),
         **options,
     )
 
@@ -70,8 +70,8 @@ def signal_group(leader: int, number: signal.Signals) -> None:
         return
 
 
-def _tie_to_parent() -> Callable[[], None] | None:
-    """What the child does between fork and exec.
+def tie_to_parent(number: signal.Signals) -> Callable[[], None] | None:
+    """What a child does right after the fork to get this signal when we end; None where it cannot.
 
     Everything is looked up before the fork; after it, only two system calls are made.
     """
@@ -81,7 +81,7 @@ def _tie_to_parent() -> Callable[[], None] | None:
     parent = os.getpid()
 
     def tie() -> None:
-        prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
         if os.getppid() != parent:
             # It died before it was tied to us.
             os._exit(1)

@@ -32,7 +32,10 @@ class Running:
 
 @contextmanager
 def announced(folder: Path, running: Running) -> Iterator[None]:
-    """Let others find it until the block ends. Raises OSError when the folder cannot be written."""
+    """Let others find it until the block ends. Raises OSError when the folder cannot be written.
+
+    The file stays, without its lock, until somebody has cleared up and calls `forget`.
+    """
     draft = folder / f"{FILE}.{secrets.token_hex(8)}"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -41,10 +44,12 @@ def announced(folder: Path, running: Running) -> Iterator[None]:
         json.dump(asdict(running), file)
         file.flush()
         draft.replace(folder / FILE)
-        try:
-            yield
-        finally:
-            (folder / FILE).unlink(missing_ok=True)
+        yield
+
+
+def forget(folder: Path) -> None:
+    """Leave nothing behind."""
+    (folder / FILE).unlink(missing_ok=True)
 
 
 def find_running(folder: Path) -> Running | None:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from darkroom.domain import GENERATE_IMAGES, Role
+from darkroom.domain import GENERATE_IMAGES, FirstAdmin, Role
 from darkroom.errors import SettingsError
-from darkroom.first_start import FirstAdmin, create_first_admin, prepare
+from darkroom.first_start import create_first_admin, prepare
 from darkroom.settings import Settings
 from storage import open_storage
 

@@ -219,6 +219,7 @@ class WorkerProcess:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     def _beat(self) -> None:
+        self._upkeep.notice_sleep()
         self._leases.beat()
         self._give_sign_of_life()
         self._exporter.see_to_it()

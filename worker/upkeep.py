@@ -8,6 +8,7 @@ Every step is a compare-and-set, so several workers doing it at once is safe; a 
 spares the work.
 """
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -80,10 +81,25 @@ class Upkeep:
     _planted_last: str = field(init=False, default="")
     #: When the next round should begin, by `clock`.
     _due_at: float = field(init=False)
+    #: When this process was last known to be awake, by `clock`.
+    _awake_at: float = field(init=False)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._distrust_leases()
-        self._due_at = self.clock() + self.every_s
+        self._awake_at = self.clock()
+        self._due_at = self._awake_at + self.every_s
+
+    def notice_sleep(self) -> None:
+        """Give leases time when nobody called this for long: then this process slept, or all did.
+
+        Called with each beat of the heart, and before a lease is called expired. A round that is
+        stopped in its middle does not see it otherwise, and the one after it begins in time.
+        """
+        with self._lock:
+            beat_at = self._awake_at + self.lease_s / 3
+            self._awake_at = self.clock()
+            self._distrust_if_late(beat_at)
 
     def round(self) -> None:
         """Do everything once."""
@@ -102,8 +118,7 @@ class Upkeep:
             self._distrust_if_late(began)
             for job_id in expired:
                 self.announce(job_id)
-            if time.monotonic() >= self._trust_leases_from:
-                self._recover()
+            self._recover()
             self._reroute_from_the_sick()
             self._give_up_on_missing_drivers()
             self._finish_canceling()
@@ -146,7 +161,11 @@ class Upkeep:
 
     def _recover(self) -> None:
         """Decide what becomes of jobs whose worker gave no sign of life."""
-        for job in self.storage.attempts.with_expired_lease():
+        lost = self.storage.attempts.with_expired_lease()
+        self.notice_sleep()
+        if time.monotonic() < self._trust_leases_from:
+            return
+        for job in lost:
             is_finished = self.aftermath.lost(job)
             if not is_finished and self.storage.jobs.get(job.id).worker == job.worker:
                 # It renewed its lease, or ended the job itself, since we looked.

@@ -263,7 +263,7 @@ class Clock:
 
 
 #: The pause between two rounds of upkeep, in seconds.
-ROUND_EVERY_S = 60.0
+ROUND_EVERY_S = 2.0
 
 
 @dataclass

@@ -21,6 +21,7 @@ from tests.worker.doubles import (
     Queue,
     a_picture,
 )
+from worker.dispatch import Dispatcher
 from worker.upkeep import LOCK
 
 Submit = Callable[..., Job]
@@ -252,6 +253,31 @@ def test_a_round_that_is_a_little_late_trusts_leases(
     trusting.round()
 
     assert storage.jobs.get(job.id).status is JobStatus.QUEUED
+
+
+@pytest.mark.parametrize("heart_is_first", [True, False])
+def test_leases_are_given_time_after_a_sleep_in_the_middle_of_a_round(
+    storage: Storage,
+    trusting: Caretaker,
+    clock: Clock,
+    lose: Callable[..., Job],
+    monkeypatch: pytest.MonkeyPatch,
+    heart_is_first: bool,
+) -> None:
+    def sleep(*_: object) -> None:
+        clock.now += LEASE_S
+
+    monkeypatch.setattr(Dispatcher, "top_up", sleep)
+    trusting.round()
+    monkeypatch.undo()
+    if heart_is_first:
+        trusting.upkeep.notice_sleep()
+    job = lose()
+    clock.now += ROUND_EVERY_S
+
+    trusting.round()
+
+    assert storage.jobs.get(job.id) == job
 
 
 def test_leases_are_given_time_after_the_database_was_locked_for_long(

@@ -2,10 +2,12 @@
 
 import os
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 import structlog
+from argon2 import PasswordHasher
 
 from darkroom.configuration import FIELDS
 from darkroom.settings import PREFIX
@@ -65,6 +67,13 @@ def _turn(path: Path) -> tuple[int, int]:
 def pytest_xdist_auto_num_workers() -> int:
     """More processes than cores, since many tests wait most of their time."""
     return (os.cpu_count() or 1) + 2
+
+
+@pytest.fixture(autouse=True)
+def _passwords_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashing a password is slow on purpose, and says the same of one when it is quick."""
+    quick = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr("storage.users.PasswordHasher", quick)
 
 
 @pytest.fixture(autouse=True)

@@ -37,7 +37,6 @@ LONGEST = (
     "test_dockerfile",
     "test_batch_resumed",
     "test_openapi_contract",
-    "test_waiting_calls",
     "test_command_line",
 )
 

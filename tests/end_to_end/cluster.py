@@ -299,7 +299,8 @@ class Cluster(Caller):
 def _answers(url: str, _: Part) -> bool:
     try:
         return requests.get(f"{url}/health", timeout=5).ok
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
+        # It may listen already while its processes still load the application.
         return False
 
 

@@ -32,6 +32,7 @@ def make(settings: Settings, running: Running) -> Running:
             running = _with_key(storage, running)
     except Unavailable as error:
         log.warning("commands on this machine need a key of their own", reason=error.detail)
+        return running
     with announced(settings.data_dir, running):
         return running
 

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from darkroom import local_key
 from darkroom.first_start import prepare
-from darkroom.running import FILE, Running, announced, find_running
+from darkroom.running import FILE, Running, announced, find_running, left_behind
 from darkroom.settings import Settings
 from storage import open_storage
 
@@ -71,12 +71,14 @@ def test_a_key_that_cannot_be_revoked_is_left_to_the_next_start(settings: Settin
 
 
 def test_a_start_without_the_database_says_that_commands_have_no_key(settings: Settings) -> None:
+    killed = local_key.make(settings, HERE)
     away = replace(settings, database_url="postgresql://nobody@127.0.0.1:1/none")
 
     with capture_logs() as logged:
         made = local_key.make(away, HERE)
 
     assert made == HERE
+    assert left_behind(settings.data_dir) == killed, "the next start can still revoke it"
     assert [each["event"] for each in logged] == [
         "commands on this machine need a key of their own"
     ]

@@ -33,8 +33,13 @@ def make(settings: Settings, running: Running) -> Running:
     except Unavailable as error:
         log.warning("commands on this machine need a key of their own", reason=error.detail)
         return running
-    with announced(settings.data_dir, running):
-        return running
+    try:
+        with announced(settings.data_dir, running):
+            pass
+    except OSError as error:
+        # A first admin's key, made just before, is still to be shown: whoever announces tells.
+        log.warning("the next start will not know this one's key", reason=error.strerror)
+    return running
 
 
 def revoke(settings: Settings, running: Running) -> None:

@@ -82,3 +82,15 @@ def test_a_start_without_the_database_says_that_commands_have_no_key(settings: S
     assert [each["event"] for each in logged] == [
         "commands on this machine need a key of their own"
     ]
+
+
+def test_a_start_that_cannot_be_written_down_goes_on_to_show_its_first_key(
+    settings: Settings,
+) -> None:
+    (settings.data_dir / FILE).mkdir()
+
+    with capture_logs() as logged:
+        made = local_key.make(settings, HERE)
+
+    assert _works(settings, made)
+    assert [each["event"] for each in logged] == ["the next start will not know this one's key"]

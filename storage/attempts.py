@@ -36,7 +36,7 @@ from storage.placing import choose, take_turn
 from storage.records import job_of, request_to_json
 from storage.tables import LONGEST_UPSTREAM_ID, attempts, engine_health, file_claims, jobs
 from storage.texts import cleaned
-from storage.transitions import OWNED, STILL_OWNED, chunks, move
+from storage.transitions import OWNED, STILL_OWNED, chunks, locked, move
 
 log = structlog.get_logger(__name__)
 
@@ -197,9 +197,13 @@ class Attempts:
             rows = connection.execute(
                 update(jobs)
                 .where(
-                    tuple_(jobs.c.id, jobs.c.attempt).in_(list(held.items())),
-                    jobs.c.worker == worker,
-                    jobs.c.status.in_(OWNED),
+                    jobs.c.id.in_(
+                        locked(
+                            tuple_(jobs.c.id, jobs.c.attempt).in_(list(held.items())),
+                            jobs.c.worker == worker,
+                            jobs.c.status.in_(OWNED),
+                        )
+                    )
                 )
                 .values(lease_until=epoch_now() + lease_s)
                 .returning(jobs.c.id)

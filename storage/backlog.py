@@ -47,6 +47,7 @@ from darkroom.pools import Place, Pool, single
 from storage.database import Database, epoch_now, hold, upsert_for
 from storage.placing import loads, openings, well_places, with_room
 from storage.tables import attempts, engine_health, jobs, turns
+from storage.transitions import locked
 
 # The conditions of the partial indexes, to the letter: a bound parameter in the place of a constant
 # would hide from the database that the index holds all there is.
@@ -124,9 +125,15 @@ QUEUED_BY_OWNER = select(func.count()).select_from(
     .limit(bindparam("most", type_=Integer()))
     .subquery()
 )
+#: Passes over what is being changed: by somebody who takes it too, or cancels it. Whoever accepts
+#: a job takes in the same transaction, and must not wait for them.
 MARK = (
     update(jobs)
-    .where(jobs.c.id.in_(bindparam("chosen", expanding=True)), WAITING)
+    .where(
+        jobs.c.id.in_(
+            locked(jobs.c.id.in_(bindparam("chosen", expanding=True)), WAITING, pass_over=True)
+        )
+    )
     .values(sent_at=epoch_now())
     .returning(jobs.c.id, jobs.c.owner_id)
 )
@@ -238,10 +245,7 @@ class Backlog:
 
     def put_back(self, job_ids: Collection[str]) -> None:
         """Let sent jobs wait again: they could not be handed over, or must not run now."""
-        with self._database.writing() as connection:
-            connection.execute(
-                update(jobs).where(jobs.c.id.in_(sorted(job_ids)), SENT).values(sent_at=None)
-            )
+        self._put_back(jobs.c.id.in_(sorted(job_ids)))
 
     def put_back_lost(self, engine: str, *, is_queue_empty: bool, older_than_s: float) -> int:
         """Let jobs wait again whose ids Celery lost. Returns how many.
@@ -341,7 +345,7 @@ class Backlog:
     def _put_back(self, *conditions: ColumnElement[bool]) -> int:
         with self._database.writing() as connection:
             return connection.execute(
-                update(jobs).where(SENT, *conditions).values(sent_at=None)
+                update(jobs).where(jobs.c.id.in_(locked(SENT, *conditions))).values(sent_at=None)
             ).rowcount
 
     def _take_alone(

@@ -48,7 +48,7 @@ from storage.planting import insert_jobs
 from storage.replays import earlier_row
 from storage.tables import batch_chunks, batches, job_inputs, jobs
 from storage.tallies import Reservation
-from storage.transitions import CHUNK, chunks
+from storage.transitions import CHUNK, chunks, locked
 
 # To the letter the conditions of partial indexes.
 UNPLANTED: ColumnElement[bool] = literal_column("planted < total AND cancel_requested_at IS NULL")
@@ -357,17 +357,8 @@ class Batches:
 
     def _cancel_some(self, batch_id: str) -> tuple[int, Sequence[str]]:
         """How many jobs changed, and which of them are to be stopped by their workers."""
-        some = (
-            select(jobs.c.id)
-            .where(
-                jobs.c.batch_id == batch_id,
-                jobs.c.status.in_(STOPPABLE),
-            )
-            .order_by(jobs.c.id)
-            .limit(CHUNK)
-            # Locked, so that a job handed back between the two changes is not missed by both.
-            .with_for_update()
-        )
+        # Locked, so that a job handed back between the two changes is not missed by both.
+        some = locked(jobs.c.batch_id == batch_id, jobs.c.status.in_(STOPPABLE)).limit(CHUNK)
         with self._database.writing() as connection:
             ids = connection.scalars(some).all()
             queued = _moved(ids, JobStatus.QUEUED, JobStatus.CANCELED)

@@ -12,7 +12,7 @@ from darkroom.domain import Job, StoredImage
 from darkroom.errors import NotFound
 from storage.database import Database, epoch_now
 from storage.inspection import Picture
-from storage.tables import images
+from storage.tables import files, images
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +27,12 @@ OF_JOBS = (
     .order_by(images.c.position)
 )
 ADD = insert(images).values(created_at=epoch_now())
+LOCK_FILES = (
+    select(files.c.key)
+    .where(files.c.key.in_(bindparam("keys", expanding=True)))
+    .order_by(files.c.key)
+    .with_for_update(read=True, key_share=True)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +102,9 @@ class Images:
 
 def insert_images(connection: Connection, job: Job, pictures: Sequence[KeptPicture]) -> None:
     """Add a job's images, inside the transaction that finishes it."""
+    if len(pictures) > 1:
+        # Each image locks its file: in the order in which all others lock several.
+        connection.execute(LOCK_FILES, {"keys": [each.file_key for each in pictures]}).all()
     for position, kept in enumerate(pictures):
         row = {
             "id": str(uuid.uuid4()),

@@ -33,7 +33,7 @@ from storage.records import job_of, new_row, request_to_json
 from storage.replays import earlier_row
 from storage.tables import jobs
 from storage.tallies import Reservation
-from storage.transitions import chunks, move
+from storage.transitions import chunks, locked, move
 
 #: How many jobs of the same request are looked at to find the one that a repeated call is about.
 MOST_ALIKE = 20
@@ -256,7 +256,7 @@ class Jobs:
         with self._database.writing() as connection:
             failed = connection.execute(
                 update(jobs)
-                .where(jobs.c.status == JobStatus.QUEUED, *conditions)
+                .where(jobs.c.id.in_(locked(jobs.c.status == JobStatus.QUEUED, *conditions)))
                 .values(
                     status=JobStatus.FAILED,
                     error=asdict(error),

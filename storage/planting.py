@@ -1,6 +1,7 @@
 """Planting: items of a batch become jobs like any other, in the order of the batch."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from sqlalchemy import Connection, insert
 
@@ -28,7 +29,8 @@ def insert_jobs(connection: Connection, batch: Batch, items: Sequence[BatchItem]
         ]
     connection.execute(insert(jobs), rows)
     if inputs:
-        connection.execute(insert(job_inputs), inputs)
+        # Each locks its file: in the order in which all others lock several.
+        connection.execute(insert(job_inputs), sorted(inputs, key=itemgetter("file_key")))
 
 
 def _job_of(item: BatchItem, batch: Batch, place: BatchPlace) -> NewJob:

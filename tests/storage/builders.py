@@ -62,13 +62,15 @@ def an_item(number: int = 1, **rest: Any) -> BatchItem:
     return BatchItem(**usual | rest)
 
 
-def accepted(storage: Storage, owner_id: str, *items: BatchItem, **rest: Any) -> Batch:
+def accepted(
+    storage: Storage, owner_id: str, *items: BatchItem, batch_id: str | None = None, **rest: Any
+) -> Batch:
     """A batch of which nothing is planted yet."""
     with Draft() as draft:
         for each in items:
             draft.add(each)
         batch, _ = storage.batches.submit(
-            NewBatch(owner_id=owner_id, **rest), draft, batch_id=new_batch_id()
+            NewBatch(owner_id=owner_id, **rest), draft, batch_id=batch_id or new_batch_id()
         )
     return batch
 

@@ -4,7 +4,6 @@ Else PostgreSQL finds them waiting for each other in a circle, sooner or later, 
 test holds the first row, and looks whether whoever waits for it holds the last one already.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from storage.batches import new_batch_id
 from storage.contents import key_of
 from storage.tables import files, jobs
 from tests.backends.choice import only_shared
+from tests.end_to_end.caller import until
 from tests.storage.builders import (
     a_job,
     a_picture,
@@ -61,9 +61,8 @@ def _until_it_waits(storage: Storage, change: Future[object]) -> None:
         " WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
     with storage.database.reading() as connection:
-        while not connection.scalar(waits):
-            assert not change.done(), "it waits for the row that is held"
-            time.sleep(0.01)
+        until(lambda: change.done() or connection.scalar(waits), "it waits for the row")
+    assert not change.done(), "it waits for the row"
 
 
 def assert_free(storage: Storage, row: Column[str], wanted: str) -> None:

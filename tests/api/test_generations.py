@@ -1,19 +1,24 @@
 """Asking for pictures, as Open WebUI's clients do, and beyond."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 from flask import Flask
 from PIL import Image
+from sqlalchemy import event
 
 from api.waiting import Waiter
 from darkroom.domain import JobStatus
 from darkroom.errors import Unavailable
 from darkroom.settings import Settings
 from storage import Storage
-from tests.api.conftest import Caller, InlineQueue
+from tests.api.conftest import Answer, Caller, InlineQueue
+from tests.backends.choice import only_embedded
 
 
 @pytest.mark.parametrize("prefix", ["/api/images", "/api/v1/images"])
@@ -195,6 +200,45 @@ def test_an_accepted_job_is_named_though_the_database_goes_away_then(
 
     assert answer.status_code == 202
     assert storage.jobs.get(answer.headers["Darkroom-Job"]).status is JobStatus.QUEUED
+
+
+@contextmanager
+def _full_disk(storage: Storage) -> Iterator[None]:
+    """While the block runs, the database's file cannot grow: SQLite says that its disk is full."""
+    engine = storage.database.engine
+
+    def can_grow_to(pages: int, connection: Any, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={pages}")
+
+    # One that is below the size of the file means its size.
+    forbid, allow = partial(can_grow_to, 1), partial(can_grow_to, 2**32 - 2)
+    event.listen(engine, "checkout", forbid)
+    yield
+    event.remove(engine, "checkout", forbid)
+    event.listen(engine, "checkout", allow)
+
+
+@only_embedded
+def test_a_job_that_a_full_disk_cannot_hold_is_refused_and_the_others_stay(
+    anna: Caller, queue: InlineQueue, storage: Storage
+) -> None:
+    queue.is_held = True
+
+    def ask() -> Answer:
+        return anna.generate(prompt="a lighthouse " * 100, headers={"Prefer": "respond-async"})
+
+    with _full_disk(storage):
+        answers = [ask() for _ in range(30)]
+        listed = anna.get("/api/v1/jobs/").json
+    again = ask()
+
+    accepted = [each.json["id"] for each in answers if each.status_code == 202]
+    refused = [each for each in answers if each.status_code != 202]
+    assert sorted(each["id"] for each in listed) == sorted(accepted)
+    assert refused
+    assert {(each.status_code, each.json["code"]) for each in refused} == {(503, "unavailable")}
+    assert all("Retry-After" in each.headers for each in refused)
+    assert again.status_code == 202
 
 
 class TestIdempotency:

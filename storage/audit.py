@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, tuple_
+from sqlalchemy import Row, case, delete, func, insert, select, tuple_
 
 from darkroom.domain import Action, AuditEntry, Outcome
 from darkroom.errors import NotFound
@@ -12,6 +12,10 @@ from storage.database import Database, epoch_now
 from storage.tables import LONGEST_TARGET, audit
 
 DAY_S = 24 * 3600.0
+
+#: SQLite's clock counts milliseconds: what is written down within one keeps its order.
+NEWEST = select(func.max(audit.c.at)).where(audit.c.at < epoch_now() + 0.001).scalar_subquery()
+AT = case((epoch_now() <= NEWEST, NEWEST + 1e-6), else_=epoch_now())
 
 
 class Audit:
@@ -37,7 +41,7 @@ class Audit:
             connection.execute(
                 insert(audit).values(
                     id=str(uuid.uuid4()),
-                    at=epoch_now(),
+                    at=AT,
                     action=action,
                     outcome=outcome,
                     user_id=user_id,
